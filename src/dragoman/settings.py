@@ -1,0 +1,190 @@
+"""One frozen Settings value: defaults < dragoman.toml < environment < flags."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from dragoman.errors import SettingsError
+
+ENV_PREFIX = "DRAGOMAN_"
+
+Dialect = Literal["auto", "generic", "vllm", "sglang", "llamacpp", "ollama"]
+
+
+class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One engine: its address, key and what it serves.
+
+    `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an environment
+    variable that holds the key, so that it need not stand in a file.
+    """
+
+    url: str
+    name: str = ""
+    key: str = ""
+    key_env: str = ""
+    models: tuple[str, ...] = ()
+    dialect: Dialect = "auto"
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every wait, in seconds; all finite.
+
+    connect: to open a connection to an engine. first_byte: until the engine's status (prefill included).
+    between_bytes: silence inside an answer. probe: one question about health, models or dialect. body: for a client's
+    body to arrive. stall: a client that reads nothing of its stream. shutdown: for running answers after SIGTERM.
+    pool: waiting for a free connection to an engine. load: loading an embedded model.
+    """
+
+    connect: float = 5.0
+    first_byte: float = 600.0
+    between_bytes: float = 300.0
+    probe: float = 5.0
+    body: float = 30.0
+    stall: float = 60.0
+    shutdown: float = 30.0
+    pool: float = 30.0
+    load: float = 600.0
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds in bytes or counts.
+
+    body_bytes: of a request. held_bytes: of deltas that wait while a call is open. requests: running at a time (0: no
+    bound); more get 529. engine_connections: per engine. remembered_calls: raw argument spellings kept in all.
+    """
+
+    body_bytes: int = 32 * 1024 * 1024
+    held_bytes: int = 4 * 1024 * 1024
+    requests: int = 1024
+    engine_connections: int = 512
+    remembered_calls: int = 4096
+
+
+class LocalEngine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The embedded engine. context: tokens per request (0: the model's own, at most 32768). threads 0: chosen here."""
+
+    context: int = 0
+    parallel: int = 2
+    threads: int = 0
+    cache_dir: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set. Nested tables have the same names in dragoman.toml.
+
+    api_keys maps a name to a key; empty means an open door on loopback only. engines empty means the embedded engine
+    with `model` (a catalogue name or a path). aliases maps patterns (`*` and `?`) of requested model names to served
+    names, first match wins; an empty target means the default model. foreign_thinking: what happens to a thinking block
+    whose signature is not ours. text_only_images: what happens to an image for a model that cannot see. image_urls:
+    who may fetch an image's address. strict: refuse unknown fields as the public API does.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8484
+    workers: int = 1
+    api_keys: dict[str, str] = {}
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    engines: tuple[EngineEntry, ...] = ()
+    model: str = ""
+    default_model: str = ""
+    aliases: dict[str, str] = msgspec.field(default_factory=lambda: {"claude-*": ""})
+    strict: bool = False
+    ping_interval: float = 10.0
+    foreign_thinking: Literal["accept", "drop", "refuse"] = "accept"
+    text_only_images: Literal["refuse", "note"] = "refuse"
+    image_urls: Literal["engine", "refuse"] = "engine"
+    signature_key: str = ""
+    state_dir: str = ""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    local: LocalEngine = LocalEngine()
+
+    @property
+    def state_path(self) -> Path:
+        """Folder for what must survive a restart (the signature key)."""
+        if self.state_dir:
+            return Path(self.state_dir)
+        base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return Path(base).expanduser() / "dragoman"
+
+
+def load_settings(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merges the sources, later ones win, nested tables key by key.
+
+    Environment names are `DRAGOMAN_` plus the field, nested with two underscores (`DRAGOMAN_TIMEOUTS__CONNECT=2`);
+    lists are comma separated, tables and engines are JSON. Raises `SettingsError` naming the setting and its source.
+    """
+    merged: dict[str, Any] = {}
+    if file is not None:
+        _merge(merged, _read_toml(file))
+    _merge(merged, _from_environment(os.environ if environ is None else environ))
+    _merge(merged, dict(flags or {}))
+    try:
+        return msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {_readable(str(error))}") from error
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings: cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings: {file} is not valid TOML: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not name.startswith(ENV_PREFIX):
+            continue
+        path = name.removeprefix(ENV_PREFIX).lower().split("__")
+        if path[0] not in Settings.__struct_fields__:
+            raise SettingsError(f"settings: the environment variable {name} names no setting")
+        target = found
+        for part in path[:-1]:
+            target = target.setdefault(part, {})
+        target[path[-1]] = _environment_value(name, path[0], text)
+    return found
+
+
+_JSON_FIELDS = frozenset({"api_keys", "engines", "aliases"})
+_LIST_FIELDS = frozenset({"allowed_hosts", "cors_origins"})
+
+
+def _environment_value(name: str, field: str, text: str) -> object:
+    if field in _LIST_FIELDS:
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if field in _JSON_FIELDS:
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise SettingsError(f"settings: {name} must be JSON: {error}") from error
+    return text
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for key, value in new.items():
+        # api_keys and aliases are whole values: half of an alias table would surprise
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict) and key not in _JSON_FIELDS:
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _readable(message: str) -> str:
+    return message.replace(" - at `$.", " - at `").replace("`$", "`settings")

@@ -1,0 +1,1 @@
+"""Values and codecs: what travels, without any I/O."""

@@ -1,0 +1,1 @@
+"""The Messages API's values: requests, blocks, answers, events and errors."""

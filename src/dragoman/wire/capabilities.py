@@ -1,0 +1,32 @@
+"""What an engine can do with a model, as data."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """Found by asking the engine, never assumed; None means that the engine does not tell.
+
+    context_length: tokens of prompt and answer together. fills_context: without `max_tokens` the engine goes on to
+    the end of the context. matched_stop: the engine says which stop string ended the answer. early_usage: the prompt's
+    token count comes with the first chunk. system_in_place: the template takes system turns after the first.
+    """
+
+    context_length: int | None = None
+    fills_context: bool = False
+    tools: bool = True
+    forced_tools: bool = True
+    parallel_tools: bool = True
+    images: bool = False
+    reasoning: bool = False
+    reasoning_switch: bool = False
+    structured_output: bool = True
+    continuation: bool = False
+    counting: bool = False
+    matched_stop: bool = False
+    early_usage: bool = False
+    system_in_place: bool = True
+    logprobs: bool = False
+    token_ids: bool = False
+    token_door: bool = False

@@ -1,0 +1,250 @@
+"""The neutral chat form: Chat Completions as every engine module speaks it upward.
+
+Requests are plain values that a dialect writes for its engine's wire. Chunks and completions have the shape of the
+wire, so that one decode per read is enough; a dialect moves what its engine spells otherwise into the neutral fields
+(`reasoning`, `matched_stop`, `usage`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+# ---- request ---------------------------------------------------------------------------------------------------
+
+
+class TextPart(msgspec.Struct, tag_field="type", tag="text", frozen=True, gc=False):
+    """Text inside a message."""
+
+    text: str
+
+
+class ImageURL(msgspec.Struct, frozen=True, gc=False):
+    """An image by address: a `data:` URI or http(s)."""
+
+    url: str
+
+
+class ImagePart(msgspec.Struct, tag_field="type", tag="image_url", frozen=True, gc=False):
+    """An image inside a message."""
+
+    image_url: ImageURL
+
+
+Part = TextPart | ImagePart
+
+
+class FunctionCall(msgspec.Struct, frozen=True, gc=False):
+    """A call's name and its arguments as the JSON text that the model wrote."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """One call inside an assistant message."""
+
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
+
+
+class ChatMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One turn. `content` is a string or parts; `reasoning` is the assistant's earlier thinking, exact."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class FunctionSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A tool's declaration; `parameters` are the bytes of its JSON Schema as they came."""
+
+    name: str
+    parameters: msgspec.Raw
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ChatTool(msgspec.Struct, kw_only=True):
+    """A tool in the `tools` list."""
+
+    type: Literal["function"] = "function"
+    function: FunctionSpec
+
+
+class ToolChoice(msgspec.Struct, frozen=True):
+    """How tools may be used; `name` only with mode "function"."""
+
+    mode: Literal["auto", "required", "none", "function"]
+    name: str | None = None
+
+
+class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
+    """What the request says about thinking: on, off, or (None) the engine's own default; a budget in tokens; an effort."""
+
+    enabled: bool | None = None
+    budget_tokens: int | None = None
+    effort: str | None = None
+
+
+class JsonFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """Structured output: the answer's text must match this JSON Schema (bytes as received)."""
+
+    schema: msgspec.Raw
+    name: str = "output"
+    strict: bool = True
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """One neutral request. Nothing in it has an engine's spelling; None means "not said".
+
+    `max_tokens` None lets the engine fill the context. `continue_final` asks to go on with the last (assistant) message.
+    `placement_key` and `request_id` are for routing and logs and never travel to the engine as content.
+    """
+
+    model: str
+    messages: list[ChatMessage]
+    tools: list[ChatTool] = []
+    hidden_tools: list[ChatTool] = []  # deferred: kept out of the prompt, known to the caller
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: list[str] = []
+    reasoning: Reasoning = Reasoning()
+    response_format: JsonFormat | None = None
+    continue_final: bool = False
+    placement_key: str | None = None
+    request_id: str = ""
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any message holds an image part."""
+        return any(
+            isinstance(part, ImagePart)
+            for message in self.messages
+            if isinstance(message.content, list)
+            for part in message.content
+        )
+
+
+# ---- answer ----------------------------------------------------------------------------------------------------
+
+
+class PromptTokensDetails(msgspec.Struct, gc=False):
+    """How many of the prompt's tokens came from the engine's prefix cache."""
+
+    cached_tokens: int | None = None
+
+
+class CompletionTokensDetails(msgspec.Struct, gc=False):
+    """How many of the sampled tokens were thinking."""
+
+    reasoning_tokens: int | None = None
+
+
+class ChatUsage(msgspec.Struct, gc=False):
+    """Token counts: `prompt_tokens` includes the cached ones."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
+
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that were read from the prefix cache."""
+        details = self.prompt_tokens_details
+        return (details.cached_tokens or 0) if details is not None else 0
+
+
+class FunctionDelta(msgspec.Struct, gc=False):
+    """A piece of a call: its name (once) and a fragment of its arguments."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCallDelta(msgspec.Struct, gc=False):
+    """A piece of the call number `index`; `id` may come once, on every piece, or never."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionDelta | None = None
+
+
+class ChatDelta(msgspec.Struct, gc=False):
+    """What one chunk adds. `reasoning_content` is a wire spelling; dialects fold it into `reasoning`."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
+    refusal: str | None = None
+    role: str | None = None
+
+
+class ChunkChoice(msgspec.Struct, gc=False):
+    """One choice of a chunk. `matched_stop` is the string that ended the answer, where the engine says so."""
+
+    delta: ChatDelta
+    index: int = 0
+    finish_reason: str | None = None
+    matched_stop: str | int | None = None
+    stop_reason: str | int | None = None
+
+
+class ChatChunk(msgspec.Struct, gc=False):
+    """One event of a stream; a chunk without choices may carry the usage."""
+
+    choices: list[ChunkChoice] = []
+    usage: ChatUsage | None = None
+    id: str = ""
+    model: str = ""
+
+
+class ChatAnswer(msgspec.Struct):
+    """The assistant's message in a whole answer; same fields as a delta, complete."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
+    refusal: str | None = None
+    role: str | None = None
+
+
+class ChatChoice(msgspec.Struct):
+    """One choice of a whole answer."""
+
+    message: ChatAnswer
+    index: int = 0
+    finish_reason: str | None = None
+    matched_stop: str | int | None = None
+    stop_reason: str | int | None = None
+
+
+class ChatCompletion(msgspec.Struct):
+    """A whole answer. `engine` is the name of the engine that gave it (set by the engine, not on the wire)."""
+
+    choices: list[ChatChoice] = []
+    usage: ChatUsage | None = None
+    id: str = ""
+    model: str = ""
+    engine: str = ""
+
+
+class ModelCard(msgspec.Struct, kw_only=True):
+    """A model that an engine serves."""
+
+    id: str
+    created: int = 0
+    context_length: int | None = None
+    max_output: int | None = None
+    display_name: str | None = None
