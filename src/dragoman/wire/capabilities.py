@@ -8,9 +8,10 @@ import msgspec
 class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Found by asking the engine, never assumed; None means that the engine does not tell.
 
-    context_length: tokens of prompt and answer together. fills_context: without `max_tokens` the engine goes on to
-    the end of the context. matched_stop: the engine says which stop string ended the answer. early_usage: the prompt's
-    token count comes with the first chunk. system_in_place: the template takes system turns after the first.
+    context_length: tokens of prompt and answer together. fills_context: without `max_tokens` the engine
+    goes on to the end of the context. matched_stop: the engine says which stop string ended the answer.
+    early_usage: the prompt's token count comes with the first chunk. system_in_place: the template takes
+    system turns after the first.
     """
 
     context_length: int | None = None

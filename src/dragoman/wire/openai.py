@@ -1,8 +1,8 @@
 """The neutral chat form: Chat Completions as every engine module speaks it upward.
 
-Requests are plain values that a dialect writes for its engine's wire. Chunks and completions have the shape of the
-wire, so that one decode per read is enough; a dialect moves what its engine spells otherwise into the neutral fields
-(`reasoning`, `matched_stop`, `usage`).
+Requests are plain values that a dialect writes for its engine's wire. Chunks and completions have the
+shape of the wire, so that one decode per read is enough; a dialect moves what its engine spells
+otherwise into the neutral fields (`reasoning`, `matched_stop`, `usage`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-# ---- request ---------------------------------------------------------------------------------------------------
+# --- request ---
 
 
 class TextPart(msgspec.Struct, tag_field="type", tag="text", frozen=True, gc=False):
@@ -84,7 +84,7 @@ class ToolChoice(msgspec.Struct, frozen=True):
 
 
 class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
-    """What the request says about thinking: on, off, or (None) the engine's own default; a budget in tokens; an effort."""
+    """The request's thinking: on, off or (None) the engine's default; a budget in tokens; an effort."""
 
     enabled: bool | None = None
     budget_tokens: int | None = None
@@ -102,8 +102,9 @@ class JsonFormat(msgspec.Struct, frozen=True, kw_only=True):
 class ChatRequest(msgspec.Struct, kw_only=True):
     """One neutral request. Nothing in it has an engine's spelling; None means "not said".
 
-    `max_tokens` None lets the engine fill the context. `continue_final` asks to go on with the last (assistant) message.
-    `placement_key` and `request_id` are for routing and logs and never travel to the engine as content.
+    `max_tokens` None lets the engine fill the context. `continue_final` asks to go on with the last
+    (assistant) message. `placement_key` and `request_id` are for routing and logs and never travel to
+    the engine as content.
     """
 
     model: str
@@ -134,7 +135,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         )
 
 
-# ---- answer ----------------------------------------------------------------------------------------------------
+# --- answer ---
 
 
 class PromptTokensDetails(msgspec.Struct, gc=False):
@@ -231,7 +232,7 @@ class ChatChoice(msgspec.Struct):
 
 
 class ChatCompletion(msgspec.Struct):
-    """A whole answer. `engine` is the name of the engine that gave it (set by the engine, not on the wire)."""
+    """A whole answer. `engine` names the engine that gave it (set by the engine, not on the wire)."""
 
     choices: list[ChatChoice] = []
     usage: ChatUsage | None = None

@@ -1,7 +1,7 @@
 """Content blocks of requests: one tagged union for user and assistant turns.
 
-A block type that is known here may still be one that cannot reach a model yet; `translate` refuses those by name.
-Keys that a struct does not list are accepted and have no effect.
+A block type that is known here may still be one that cannot reach a model yet; `translate` refuses those by
+name. Keys that a struct does not list are accepted and have no effect.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TextBlock(CachedBlock, tag="text"):
     citations: Raw | None = None
 
 
-# ---- images ----------------------------------------------------------------------------------------------------
+# --- images ---
 
 
 class Base64Source(msgspec.Struct, tag_field="type", tag="base64", gc=False):
@@ -65,7 +65,7 @@ class ImageBlock(CachedBlock, tag="image"):
     transformations: Raw | None = None
 
 
-# ---- thinking and tools ----------------------------------------------------------------------------------------
+# --- thinking and tools ---
 
 
 class ThinkingBlock(Block, tag="thinking"):
@@ -119,7 +119,9 @@ class BrowserStateBlock(CachedBlock, tag="browser_state"):
     """State of a browser toolset's page."""
 
 
-ToolResultContent = TextBlock | ImageBlock | SearchResultBlock | DocumentBlock | ToolReferenceBlock | BrowserStateBlock
+ToolResultContent = (
+    TextBlock | ImageBlock | SearchResultBlock | DocumentBlock | ToolReferenceBlock | BrowserStateBlock
+)
 
 
 class ToolResultBlock(CachedBlock, tag="tool_result"):
@@ -131,7 +133,7 @@ class ToolResultBlock(CachedBlock, tag="tool_result"):
     toolset_name: str | None = None
 
 
-# ---- history of tools that ran on a server, and beta blocks ------------------------------------------------------
+# --- history of tools that ran on a server, and beta blocks ---
 
 
 class ServerToolUseBlock(CachedBlock, tag="server_tool_use"):

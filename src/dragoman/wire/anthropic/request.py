@@ -89,7 +89,7 @@ ToolChoice = ToolChoiceAuto | ToolChoiceAny | ToolChoiceTool | ToolChoiceNone
 
 
 class Tool(msgspec.Struct, kw_only=True):
-    """Any tool: `type` may be missing, so all kinds share this struct and `translate` dispatches on `type`."""
+    """Any tool: `type` may be missing, so all kinds share this struct; `translate` dispatches on `type`."""
 
     name: str | None = None
     type: str | None = None
@@ -131,7 +131,10 @@ class CountTokensRequest(msgspec.Struct, kw_only=True):
 
 
 class MessagesRequest(CountTokensRequest, kw_only=True):
-    """Body of POST /v1/messages. Fields typed Any are accepted and have no effect, or are refused by `translate`."""
+    """Body of POST /v1/messages.
+
+    Fields typed Any are accepted and have no effect, or are refused by `translate`.
+    """
 
     max_tokens: Annotated[int, Meta(ge=0)]
     stream: bool | None = None
