@@ -33,7 +33,7 @@ class TextBlock(CachedBlock, tag="text"):
     """Text."""
 
     text: str
-    citations: Raw | None = None
+    citations: Raw | UnsetType = UNSET
 
 
 # --- images ---
@@ -62,7 +62,7 @@ class ImageBlock(CachedBlock, tag="image"):
     """An image."""
 
     source: Base64Source | URLSource | FileSource
-    transformations: Raw | None = None
+    transformations: Raw | UnsetType = UNSET
 
 
 # --- thinking and tools ---
@@ -87,7 +87,7 @@ class ToolUseBlock(CachedBlock, tag="tool_use"):
     id: str
     name: str
     input: Raw
-    caller: Raw | None = None
+    caller: Raw | UnsetType = UNSET
     toolset_name: str | None = None
 
 
@@ -103,7 +103,7 @@ class SearchResultBlock(CachedBlock, tag="search_result"):
     content: list[TextBlock]
     source: str
     title: str
-    citations: Raw | None = None
+    citations: Raw | UnsetType = UNSET
 
 
 class DocumentBlock(CachedBlock, tag="document"):
@@ -112,7 +112,7 @@ class DocumentBlock(CachedBlock, tag="document"):
     source: Raw
     title: str | None = None
     context: str | None = None
-    citations: Raw | None = None
+    citations: Raw | UnsetType = UNSET
 
 
 class BrowserStateBlock(CachedBlock, tag="browser_state"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from dragoman.wire.anthropic.blocks import CacheControl, ContentBlock, TextBlock
 
@@ -24,7 +24,7 @@ class OutputConfig(msgspec.Struct, kw_only=True):
 
     effort: Effort | None = None
     format: JsonOutputFormat | None = None
-    task_budget: Raw | None = None
+    task_budget: Raw | UnsetType = UNSET
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -41,14 +41,14 @@ class ThinkingEnabled(msgspec.Struct, tag_field="type", tag="enabled", kw_only=T
 
     budget_tokens: int
     display: Display | None = None
-    block_binding: Raw | None = None
+    block_binding: Raw | UnsetType = UNSET
 
 
 class ThinkingAdaptive(msgspec.Struct, tag_field="type", tag="adaptive", kw_only=True):
     """Thinking as much as the model finds right."""
 
     display: Display | None = None
-    block_binding: Raw | None = None
+    block_binding: Raw | UnsetType = UNSET
 
 
 class ThinkingDisabled(msgspec.Struct, tag_field="type", tag="disabled"):
@@ -94,13 +94,13 @@ class Tool(msgspec.Struct, kw_only=True):
     name: str | None = None
     type: str | None = None
     description: str | None = None
-    input_schema: Raw | None = None
+    input_schema: Raw | UnsetType = UNSET
     cache_control: CacheControl | None = None
     strict: bool | None = None
     eager_input_streaming: bool | None = None
     defer_loading: bool | None = None
-    input_examples: Raw | None = None
-    allowed_callers: Raw | None = None
+    input_examples: Raw | UnsetType = UNSET
+    allowed_callers: Raw | UnsetType = UNSET
 
 
 class Metadata(msgspec.Struct, kw_only=True):
