@@ -1,0 +1,131 @@
+// The TypeScript SDK, driven from outside: reads one JSON job per line, answers each with one JSON line.
+//
+// A job is {op, base_url, params, options}; the answer is {ok: value} or {error: {...}}. Jobs run one after the other.
+
+import { createInterface } from 'node:readline';
+import Anthropic from '@anthropic-ai/sdk';
+import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod';
+import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
+import { z } from 'zod';
+
+const person = z.object({ name: z.string(), age: z.number() });
+
+function clientFor(job) {
+  return new Anthropic({ baseURL: job.base_url, apiKey: 'test-key', maxRetries: 0, ...job.options });
+}
+
+// A client whose server is a string: every request is answered with these bytes as an event stream.
+function clientOver(stream) {
+  const fetch = async () =>
+    new Response(Buffer.from(stream, 'base64'), { headers: { 'content-type': 'text/event-stream' } });
+  return new Anthropic({ baseURL: 'http://127.0.0.1:9', apiKey: 'test-key', maxRetries: 0, fetch });
+}
+
+async function create(job) {
+  const { data, response, request_id } = await clientFor(job).messages.create(job.params).withResponse();
+  return { message: data, request_id, headers: Object.fromEntries(response.headers) };
+}
+
+async function rawEvents(job) {
+  const events = [];
+  for await (const event of await clientFor(job).messages.create({ ...job.params, stream: true })) events.push(event);
+  return { events };
+}
+
+async function stream(job) {
+  const running = clientFor(job).messages.stream(job.params);
+  const seen = { text: '', thinking: '', events: [] };
+  running.on('text', (piece) => (seen.text += piece));
+  running.on('thinking', (piece) => (seen.thinking += piece));
+  running.on('streamEvent', (event) => seen.events.push(event.type));
+  const message = await running.finalMessage();
+  return { message, request_id: running.request_id, ...seen };
+}
+
+// Goes away after the first piece of text.
+async function abandon(job) {
+  const running = clientFor(job).messages.stream(job.params);
+  let text = '';
+  running.on('text', (piece) => {
+    text += piece;
+    running.abort();
+  });
+  await running.done().catch((error) => {
+    if (!(error instanceof Anthropic.APIUserAbortError)) throw error;
+  });
+  return { text, aborted: running.aborted };
+}
+
+async function toolRunner(job) {
+  const calls = [];
+  const weather = betaZodTool({
+    name: 'get_weather',
+    description: 'Weather for a city.',
+    inputSchema: z.object({ city: z.string(), unit: z.enum(['c', 'f']).optional() }),
+    run: (input) => {
+      calls.push(input);
+      return '21 degrees';
+    },
+  });
+  const message = await clientFor(job).beta.messages.toolRunner({ ...job.params, tools: [weather] });
+  return { message, calls };
+}
+
+async function parse(job) {
+  const params = { ...job.params, output_config: { format: zodOutputFormat(person) } };
+  const message = await clientFor(job).messages.parse(params);
+  return { message, parsed: message.parsed_output };
+}
+
+async function models(job) {
+  const found = [];
+  for await (const model of clientFor(job).models.list(job.params)) found.push(model);
+  return { models: found };
+}
+
+async function readStreams(job) {
+  const messages = [];
+  for (const bytes of job.streams) {
+    try {
+      messages.push({ ok: await clientOver(bytes).messages.stream(job.params).finalMessage() });
+    } catch (error) {
+      messages.push({ error: describe(error) });
+    }
+  }
+  return { messages };
+}
+
+const operations = {
+  create,
+  raw_events: rawEvents,
+  stream,
+  abandon,
+  tool_runner: toolRunner,
+  parse,
+  models,
+  model: async (job) => ({ model: await clientFor(job).models.retrieve(job.params.id) }),
+  count_tokens: async (job) => clientFor(job).messages.countTokens(job.params),
+  read_streams: readStreams,
+};
+
+function describe(error) {
+  return {
+    name: error.constructor.name,
+    message: String(error.message),
+    status: error.status,
+    type: error.type,
+    request_id: error.requestID,
+    body: error.error,
+  };
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const job = JSON.parse(line);
+  let answer;
+  try {
+    answer = { ok: await operations[job.op](job) };
+  } catch (error) {
+    answer = { error: describe(error) };
+  }
+  process.stdout.write(JSON.stringify(answer) + '\n');
+}
