@@ -21,9 +21,9 @@ class EngineHealth(msgspec.Struct, frozen=True):
 class ChatStream(ABC):
     """A running answer: an async iterator of batches, one batch per read from the engine.
 
-    A batch may be empty. The iterator ends when the engine said that it is done (`[DONE]`, or its own mark); a
-    connection that ends before that raises `EngineFaultError`. `aclose` cancels the engine's work and is safe to call
-    at any moment, more than once. `engine` names the engine that answers.
+    A batch may be empty. The iterator ends when the engine said that it is done (`[DONE]`, or its own mark);
+    a connection that ends before that raises `EngineFaultError`. `aclose` cancels the engine's work and is
+    safe to call at any moment, more than once. `engine` names the engine that answers.
     """
 
     engine: str
@@ -51,7 +51,7 @@ class InferenceEngine(ABC):
 
     async def start(self) -> None:
         """Makes the engine ready: connects, loads, finds the dialect. Called once."""
-        return None
+        return
 
     @abstractmethod
     async def capabilities(self, model: str) -> EngineCapabilities:
@@ -67,11 +67,11 @@ class InferenceEngine(ABC):
 
     @abstractmethod
     async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
-        """The answer as a stream; returns as soon as the engine accepted the request (its status is known)."""
+        """The answer as a stream; returns when the engine accepted the request (its status is known)."""
 
     @abstractmethod
     async def count_tokens(self, request: ChatRequest) -> int:
-        """Tokens of the prompt, by the engine's own template and tokenizer; `NotSupportedError` where it cannot."""
+        """Tokens of the prompt, by the engine's own template and tokenizer; else `NotSupportedError`."""
 
     @abstractmethod
     async def health(self) -> EngineHealth:
