@@ -1,0 +1,1 @@
+"""The docs, checked against the program."""

@@ -1,0 +1,71 @@
+"""What the pages say about files, targets and options is there, and generated parts are up to date."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import generate_docs
+from tests.docs.snippets import ROOT, all_snippets, pages
+
+_LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
+_ALL_PAGES = list(pages())
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that the headings of a page make."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", _ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = _LINK.findall(page.read_text(encoding="utf-8"))
+    targets = [((page.parent / path).resolve() if path else page, anchor) for path, anchor in links]
+    broken = [str(target) for target, _ in targets if not target.exists()]
+    lost = [
+        anchor for target, anchor in targets if anchor and target.is_file() and anchor not in anchors(target)
+    ]
+    assert broken == []
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", _ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_generated_parts_are_up_to_date(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert generate_docs.renewed(text) == text
+
+
+def test_the_state_diagram_is_generated() -> None:
+    assert "<!-- generated: state-diagram -->" in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert generate_docs.state_diagram().startswith("```mermaid\nstateDiagram")
+
+
+def test_make_targets_that_the_pages_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    texts = [page.read_text(encoding="utf-8") for page in _ALL_PAGES]
+    named = {name for text in texts for name in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)}
+    assert named
+    assert named - targets == set()
+
+
+def test_options_that_the_pages_name_exist() -> None:
+    used = {
+        (command, option)
+        for snippet in all_snippets()
+        for command, rest in re.findall(r"\bdragoman (serve|translate)\b([^\n#|]*)", snippet.code)
+        for option in re.findall(r"--[a-z-]+", rest)
+    }
+    helps = {command: help_of(command) for command, _ in used}
+    assert used
+    assert [f"{command} {option}" for command, option in sorted(used) if option not in helps[command]] == []
+
+
+def help_of(command: str) -> str:
+    """What `dragoman COMMAND --help` prints."""
+    program = [sys.executable, "-m", "dragoman.cli.main", command, "--help"]
+    return subprocess.run(program, capture_output=True, text=True, check=True, timeout=60).stdout
