@@ -6,25 +6,31 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from dragoman.errors import SettingsError
 
 ENV_PREFIX = "DRAGOMAN_"
 
 Dialect = Literal["auto", "generic", "vllm", "sglang", "llamacpp", "ollama"]
+# A day is the longest wait: every wait ends.
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Bytes = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/]+")]
 
 
 class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine: its address, key and what it serves.
 
-    `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an environment
-    variable that holds the key, so that it need not stand in a file.
+    `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an
+    environment variable that holds the key, so that it need not stand in a file.
     """
 
-    url: str
+    url: HttpUrl
     name: str = ""
     key: str = ""
     key_env: str = ""
@@ -36,58 +42,68 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Every wait, in seconds; all finite.
 
     connect: to open a connection to an engine. first_byte: until the engine's status (prefill included).
-    between_bytes: silence inside an answer. probe: one question about health, models or dialect. body: for a client's
-    body to arrive. stall: a client that reads nothing of its stream. shutdown: for running answers after SIGTERM.
-    pool: waiting for a free connection to an engine. load: loading an embedded model.
+    between_bytes: silence inside an answer. probe: one question about health, models or dialect. body: for
+    a client's head, and again for its body, to arrive. stall: a client that reads nothing of its stream.
+    shutdown: for running answers after SIGTERM. pool: waiting for a free connection to an engine. load:
+    loading an embedded model. keep_alive: an idle client's connection.
     """
 
-    connect: float = 5.0
-    first_byte: float = 600.0
-    between_bytes: float = 300.0
-    probe: float = 5.0
-    body: float = 30.0
-    stall: float = 60.0
-    shutdown: float = 30.0
-    pool: float = 30.0
-    load: float = 600.0
+    connect: Seconds = 5.0
+    first_byte: Seconds = 600.0
+    between_bytes: Seconds = 300.0
+    probe: Seconds = 5.0
+    body: Seconds = 30.0
+    stall: Seconds = 60.0
+    shutdown: Seconds = 30.0
+    pool: Seconds = 30.0
+    load: Seconds = 600.0
+    keep_alive: Seconds = 75.0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds in bytes or counts.
 
-    body_bytes: of a request. held_bytes: of deltas that wait while a call is open. requests: running at a time (0: no
-    bound); more get 529. engine_connections: per engine. remembered_calls: raw argument spellings kept in all.
+    body_bytes: of a request. held_bytes: of deltas that wait while a call is open. requests: running at a
+    time (0: no bound); more get 529. engine_connections: per engine. remembered_calls: raw argument
+    spellings kept in all.
     """
 
-    body_bytes: int = 32 * 1024 * 1024
-    held_bytes: int = 4 * 1024 * 1024
-    requests: int = 1024
-    engine_connections: int = 512
-    remembered_calls: int = 4096
+    body_bytes: Bytes = 32 * 1024 * 1024
+    held_bytes: Bytes = 4 * 1024 * 1024
+    requests: Count = 1024
+    engine_connections: Annotated[int, Meta(ge=1)] = 512
+    remembered_calls: Count = 4096
 
 
 class LocalEngine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The embedded engine. context: tokens per request (0: the model's own, at most 32768). threads 0: chosen here."""
+    """The embedded engine.
 
-    context: int = 0
-    parallel: int = 2
-    threads: int = 0
+    context: tokens per request (0: the model's own, at most 32768). threads 0: chosen here.
+    """
+
+    context: Count = 0
+    parallel: Annotated[int, Meta(ge=1)] = 2
+    threads: Count = 0
     cache_dir: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set. Nested tables have the same names in dragoman.toml.
 
-    api_keys maps a name to a key; empty means an open door on loopback only. engines empty means the embedded engine
-    with `model` (a catalogue name or a path). aliases maps patterns (`*` and `?`) of requested model names to served
-    names, first match wins; an empty target means the default model. foreign_thinking: what happens to a thinking block
-    whose signature is not ours. text_only_images: what happens to an image for a model that cannot see. image_urls:
-    who may fetch an image's address. strict: refuse unknown fields as the public API does.
+    api_keys maps a name to a key; empty means an open door on loopback only. allowed_hosts: Host headers
+    that the open door takes beside the loopback names. cors_origins: web pages that may call ("*" for all).
+    engines empty means the embedded engine with `model` (a catalogue name or a path). aliases maps patterns
+    (`*` and `?`) of requested model names to served names, first match wins; an empty target means the
+    default model. foreign_thinking: what happens to a thinking block whose signature is not ours.
+    text_only_images: what happens to an image for a model that cannot see. image_urls: who may fetch an
+    image's address. strict: refuse unknown fields as the public API does. signature_key: 32 bytes in hex or
+    base64 that sign thinking, several separated by commas (the first one signs, all open); empty means one
+    that is made once in the state folder.
     """
 
     host: str = "127.0.0.1"
-    port: int = 8484
-    workers: int = 1
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8484
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
     api_keys: dict[str, str] = {}
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
@@ -96,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     default_model: str = ""
     aliases: dict[str, str] = msgspec.field(default_factory=lambda: {"claude-*": ""})
     strict: bool = False
-    ping_interval: float = 10.0
+    ping_interval: Seconds = 10.0
     foreign_thinking: Literal["accept", "drop", "refuse"] = "accept"
     text_only_images: Literal["refuse", "note"] = "refuse"
     image_urls: Literal["engine", "refuse"] = "engine"
@@ -107,6 +123,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     local: LocalEngine = LocalEngine()
+
+    def __post_init__(self) -> None:
+        """Refuses a door that would stand open by mistake."""
+        if not all(name and key for name, key in self.api_keys.items()):
+            raise ValueError("api_keys: a name and its key must not be empty")
+        if len(set(self.api_keys.values())) < len(self.api_keys):
+            raise ValueError("api_keys: two names have the same key")
 
     @property
     def state_path(self) -> Path:
@@ -124,8 +147,9 @@ def load_settings(
 ) -> Settings:
     """Merges the sources, later ones win, nested tables key by key.
 
-    Environment names are `DRAGOMAN_` plus the field, nested with two underscores (`DRAGOMAN_TIMEOUTS__CONNECT=2`);
-    lists are comma separated, tables and engines are JSON. Raises `SettingsError` naming the setting and its source.
+    Environment names are `DRAGOMAN_` plus the field, nested with two underscores
+    (`DRAGOMAN_TIMEOUTS__CONNECT=2`); lists are comma separated, tables and engines are JSON. Raises
+    `SettingsError` naming the setting and its source.
     """
     merged: dict[str, Any] = {}
     if file is not None:
@@ -158,6 +182,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         target = found
         for part in path[:-1]:
             target = target.setdefault(part, {})
+            if not isinstance(target, dict):
+                raise SettingsError(f"settings: the environment variable {name} names no setting")
         target[path[-1]] = _environment_value(name, path[0], text)
     return found
 
