@@ -67,6 +67,7 @@ $(S_CLIENTS): $(S_DEV) requirements/clients.txt
 $(S_NODE): $(S_CLIENTS) $(wildcard $(NODE_DIR)/package.json $(NODE_DIR)/package-lock.json)
 	@if [ -f $(NODE_DIR)/package-lock.json ]; then \
 		echo "setting up the Node packages"; \
+		. scripts/mirror-env.sh $(PYTHON); \
 		$(BIN)/python scripts/npm.py --prefix $(NODE_DIR) ci --no-audit --no-fund --loglevel=error; fi
 	@touch $@
 

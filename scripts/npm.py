@@ -17,6 +17,9 @@ def main() -> int:
     npm = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     # Install scripts of packages call plain `node`: they must find the same one.
     environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    # Node does not read the certificates that a machine names for everybody else.
+    if "SSL_CERT_FILE" in environment:
+        environment.setdefault("NODE_EXTRA_CA_CERTS", environment["SSL_CERT_FILE"])
     return subprocess.run([node, npm, *sys.argv[1:]], env=environment, check=False).returncode
 
 
