@@ -1,0 +1,75 @@
+"""Logs as text or JSON lines: one line per request, and why something failed; never content, never keys."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Literal, TextIO
+
+import msgspec
+
+LOGGER = logging.getLogger("dragoman")
+
+Fields = dict[str, str | int | float]
+
+
+def configure(level: str, form: Literal["text", "json"], stream: TextIO | None = None) -> None:
+    """Sends the program's log lines, and the HTTP server's errors, to `stream` (stderr)."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    for name, least in (("dragoman", level), ("uvicorn.error", "error")):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(least.upper())
+        logger.propagate = False
+
+
+def log(level: int, message: str, fields: Fields, failure: BaseException | None = None) -> None:
+    """One line: a short message and its fields, with the trace of an unexpected failure."""
+    LOGGER.log(level, message, extra={"fields": fields}, exc_info=failure)
+
+
+class TextFormatter(logging.Formatter):
+    """For people: time, level, message, then `name=value` for each field."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the trace where there is one."""
+        fields: Fields = getattr(record, "fields", {})
+        said = " ".join(f"{name}={_plain(value)}" for name, value in fields.items())
+        line = f"{_time_of(record)} {record.levelname.lower()} {record.getMessage()} {said}".rstrip()
+        trace = _trace_of(self, record)
+        return f"{line}\n{trace}" if trace else line
+
+
+class JsonFormatter(logging.Formatter):
+    """For machines: one JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        entry: dict[str, object] = {
+            "time": _time_of(record),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        trace = _trace_of(self, record)
+        if trace:
+            entry["trace"] = trace
+        return msgspec.json.encode(entry).decode()
+
+
+def _plain(value: str | float) -> str:
+    """A value that cannot end a line or pass for another field."""
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    is_plain = text.isprintable() and not set(text) & {" ", '"', "="} and bool(text)
+    return text if is_plain else msgspec.json.encode(text).decode()
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{seconds}.{int(record.msecs):03d}Z"
+
+
+def _trace_of(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    return formatter.formatException(record.exc_info) if record.exc_info else ""

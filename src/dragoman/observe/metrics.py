@@ -1,0 +1,113 @@
+"""The metrics of a server, with prometheus-client; labels never hold what a client made up."""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+
+# The folder that worker processes share; prometheus-client reads the same name when it is imported.
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """Counts what happens, one object per server.
+
+    `model` labels are names of served models ("" before one is found), `route` labels are path patterns. With
+    several workers, `render` adds up what all of them counted.
+    """
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "dragoman_requests", "Requests answered", ["route", "status", "model"], registry=registry
+        )
+        self._seconds = Histogram(
+            "dragoman_request_seconds",
+            "Time from a request's head to the end of its answer",
+            ["route", "model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._first_token = Histogram(
+            "dragoman_first_token_seconds",
+            "Time from the request to the engine to the first content of a stream",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._running = Gauge(
+            "dragoman_requests_running",
+            "Requests that are being answered",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._tokens = Counter(
+            "dragoman_tokens", "Tokens by kind: input, cached, output", ["model", "kind"], registry=registry
+        )
+        self._engine_errors = Counter(
+            "dragoman_engine_errors", "Failures of engines", ["engine", "cause"], registry=registry
+        )
+        self._violations = Counter(
+            "dragoman_grammar_violations",
+            "Streams that would have broken the order of events",
+            registry=registry,
+        )
+        self._thinking = Counter(
+            "dragoman_thinking_dropped",
+            "Thinking blocks of requests that could not go to the model",
+            registry=registry,
+        )
+        self._lost = Counter(
+            "dragoman_clients_lost", "Clients that left or stalled", ["how"], registry=registry
+        )
+
+    def started(self) -> None:
+        """A request came in."""
+        self._running.inc()
+
+    def finished(self, route: str, status: int, model: str, seconds: float) -> None:
+        """A request was answered; status 499 stands for a client that left before its answer began."""
+        self._running.dec()
+        self._requests.labels(route, str(status), model).inc()
+        self._seconds.labels(route, model).observe(seconds)
+
+    def first_token(self, model: str, seconds: float) -> None:
+        """The first content of a stream came."""
+        self._first_token.labels(model).observe(seconds)
+
+    def tokens(self, model: str, *, read: int, cached: int, written: int) -> None:
+        """One answer's usage; `read` leaves the cached ones out."""
+        self._tokens.labels(model, "input").inc(read)
+        self._tokens.labels(model, "cached").inc(cached)
+        self._tokens.labels(model, "output").inc(written)
+
+    def engine_failed(self, engine: str, cause: str) -> None:
+        """An engine failed; `cause` is an error type of the API."""
+        self._engine_errors.labels(engine, cause).inc()
+
+    def grammar_violated(self) -> None:
+        """A stream would have broken the order of events: a fault of this program."""
+        self._violations.inc()
+
+    def thinking_dropped(self, blocks: int) -> None:
+        """Thinking blocks were left out of a prompt."""
+        self._thinking.inc(blocks)
+
+    def client_lost(self, how: str) -> None:
+        """A client went away ("disconnected") or read nothing for too long ("stalled")."""
+        self._lost.labels(how).inc()
+
+    def render(self) -> bytes:
+        """The text that a scraper reads."""
+        if not os.environ.get(SHARED_FOLDER):
+            return generate_latest(self._registry)
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged)  # type: ignore[no-untyped-call]  # the library has no types here
+        return generate_latest(merged)
