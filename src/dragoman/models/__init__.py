@@ -1,0 +1,7 @@
+"""Model files: the small catalogue, and their way into the user's cache."""
+
+from dragoman.models.catalogue import CatalogueModel, catalogue, find
+from dragoman.models.fetching import fetch
+from dragoman.models.resolve import LocalModel, cache_folder, locate
+
+__all__ = ["CatalogueModel", "LocalModel", "cache_folder", "catalogue", "fetch", "find", "locate"]

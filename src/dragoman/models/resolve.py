@@ -1,0 +1,48 @@
+"""Which file a model's name or path means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from dragoman.errors import EngineUnavailableError
+from dragoman.models.catalogue import find
+from dragoman.models.fetching import fetch
+from dragoman.models.progress import Report
+
+
+class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model file on this machine, and the name that it is served under."""
+
+    name: str
+    path: Path
+
+
+def cache_folder(cache_dir: str = "") -> Path:
+    """Where models are kept: the given folder, else the user's cache."""
+    if cache_dir:
+        return Path(cache_dir).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "dragoman" / "models"
+
+
+def is_path(model: str) -> bool:
+    """Whether `model` names a file and not an entry of the catalogue."""
+    return model.endswith(".gguf") or os.sep in model
+
+
+async def locate(model: str, cache_dir: str = "", report: Report | None = None) -> LocalModel:
+    """The file that `model` means: a path, a name of the catalogue (fetched if need be), or the default."""
+    if is_path(model):
+        return _from_path(model)
+    entry = find(model)
+    return LocalModel(name=entry.name, path=await fetch(entry, cache_folder(cache_dir), report))
+
+
+def _from_path(text: str) -> LocalModel:
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise EngineUnavailableError(f"no model file at {path}")
+    return LocalModel(name=path.stem, path=path)

