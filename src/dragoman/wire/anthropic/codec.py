@@ -1,0 +1,65 @@
+"""Bodies of requests in, values out: the one place where a client's bytes become types."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from dragoman.errors import InvalidRequestError
+from dragoman.wire.anthropic.explain import explain
+from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
+from dragoman.wire.anthropic.shape import unknown_paths
+
+Request = TypeVar("Request", bound=CountTokensRequest)
+
+# Calls deeper than here that may decode a raw part of the body again without passing the interpreter's limit.
+_MARGIN = 100
+
+_messages = msgspec.json.Decoder(MessagesRequest)
+_count = msgspec.json.Decoder(CountTokensRequest)
+
+# The group is half a surrogate pair; whole pairs and escaped backslashes are consumed before it is tried.
+_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL
+)
+
+
+def decode_messages(body: bytes) -> MessagesRequest:
+    """The body of POST /v1/messages; InvalidRequestError names the path of what is wrong."""
+    return _decode(_messages, body, MessagesRequest)
+
+
+def decode_count(body: bytes) -> CountTokensRequest:
+    """The body of POST /v1/messages/count_tokens; InvalidRequestError names the path of what is wrong."""
+    return _decode(_count, body, CountTokensRequest)
+
+
+def unknown_fields(body: bytes, kind: type[CountTokensRequest] = MessagesRequest) -> list[str]:
+    """Paths of the keys that no struct of `kind` lists (strict mode), in the order of the body."""
+    try:
+        value: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequestError(explain(error, kind, empty=not body)) from error
+    return unknown_paths(kind, value)
+
+
+def _decode(decoder: msgspec.json.Decoder[Request], body: bytes, kind: type[Request]) -> Request:
+    try:
+        _check_text(body)
+        return _decode_deeper(decoder, body, _MARGIN)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequestError(explain(error, kind, empty=not body)) from error
+
+
+def _decode_deeper(decoder: msgspec.json.Decoder[Request], body: bytes, calls: int) -> Request:
+    return _decode_deeper(decoder, body, calls - 1) if calls else decoder.decode(body)
+
+
+def _check_text(body: bytes) -> None:
+    """Find what cannot be text anywhere in the body, for parts that stay raw are not read by the decoder."""
+    if not body.isascii():
+        body.decode()
+    if b"\\u" in body and any(found[1] for found in _ESCAPES.finditer(body)):
+        raise msgspec.DecodeError("it holds half of a surrogate pair")
