@@ -1,6 +1,6 @@
 // The TypeScript SDK, driven from outside: reads one JSON job per line, answers each with one JSON line.
 //
-// A job is {op, base_url, params, options}; the answer is {ok: value} or {error: {...}}. Jobs run one after the other.
+// A job is {op, params, options}; the answer is {ok: value} or {error: {...}}. Jobs run one after the other.
 
 import { createInterface } from 'node:readline';
 import Anthropic from '@anthropic-ai/sdk';
@@ -11,7 +11,7 @@ import { z } from 'zod';
 const person = z.object({ name: z.string(), age: z.number() });
 
 function clientFor(job) {
-  return new Anthropic({ baseURL: job.base_url, apiKey: 'test-key', maxRetries: 0, ...job.options });
+  return new Anthropic(job.options);
 }
 
 // A client whose server is a string: every request is answered with these bytes as an event stream.
@@ -24,12 +24,6 @@ function clientOver(stream) {
 async function create(job) {
   const { data, response, request_id } = await clientFor(job).messages.create(job.params).withResponse();
   return { message: data, request_id, headers: Object.fromEntries(response.headers) };
-}
-
-async function rawEvents(job) {
-  const events = [];
-  for await (const event of await clientFor(job).messages.create({ ...job.params, stream: true })) events.push(event);
-  return { events };
 }
 
 async function stream(job) {
@@ -97,7 +91,6 @@ async function readStreams(job) {
 
 const operations = {
   create,
-  raw_events: rawEvents,
   stream,
   abandon,
   tool_runner: toolRunner,

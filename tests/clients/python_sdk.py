@@ -1,0 +1,147 @@
+"""The Python SDK behind the tests' common interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import anthropic
+import httpx2
+from anthropic import beta_tool
+from pydantic import BaseModel
+
+from tests.clients.sdk import ANY_REQUEST, API_KEY, SDKError
+
+Params = dict[str, Any]
+
+
+class Person(BaseModel):
+    """What the structured answers describe."""
+
+    name: str
+    age: int
+
+
+class PythonSDK:
+    """The synchronous client, one call at a time."""
+
+    name = "python"
+
+    def call(
+        self, op: str, base_url: str, params: object = None, *, api_key: str = API_KEY, max_retries: int = 0
+    ) -> dict[str, Any]:
+        """The result of one operation."""
+        with anthropic.Anthropic(base_url=base_url, api_key=api_key, max_retries=max_retries) as client:
+            return _guarded(op, client, params or {})
+
+    def read_streams(self, streams: Iterable[bytes]) -> list[dict[str, Any]]:
+        """The final message that the SDK makes of each stream of bytes: `{"ok": ...}` or `{"error": ...}`."""
+        return [self._read(stream) for stream in streams]
+
+    def _read(self, stream: bytes) -> dict[str, Any]:
+        headers = {"content-type": "text/event-stream"}
+        transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=stream))
+        http = httpx2.Client(transport=transport)
+        with anthropic.Anthropic(
+            base_url="http://127.0.0.1:9", api_key=API_KEY, max_retries=0, http_client=http
+        ) as client:
+            try:
+                return {"ok": _guarded("stream", client, dict(ANY_REQUEST))["message"]}
+            except SDKError as error:
+                return {"error": {"name": error.name, "message": error.message, "type": error.type}}
+
+
+def _guarded(op: str, client: anthropic.Anthropic, params: Any) -> dict[str, Any]:
+    try:
+        return _OPERATIONS[op](client, params)
+    except anthropic.APIStatusError as error:
+        described = {
+            "name": type(error).__name__,
+            "message": error.message,
+            "status": error.status_code,
+            "type": error.type,
+            "request_id": error.request_id,
+            "body": error.body,
+        }
+        raise SDKError(described) from error
+    except anthropic.AnthropicError as error:
+        raise SDKError({"name": type(error).__name__, "message": str(error)}) from error
+
+
+def _create(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    raw = client.messages.with_raw_response.create(**params)
+    message = raw.parse()
+    return {
+        "message": message.to_dict(mode="json"),
+        "request_id": message._request_id,
+        "headers": {name.lower(): value for name, value in raw.headers.items()},
+    }
+
+
+def _stream(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    text = thinking = ""
+    events: list[str] = []
+    with client.messages.stream(**params) as stream:
+        for event in stream:
+            if event.type == "text":
+                text += event.text
+            elif event.type == "thinking":
+                thinking += event.thinking
+            elif event.type not in {"input_json", "signature"}:
+                events.append(event.type)
+        message = stream.get_final_message().to_dict(mode="json")
+        return {
+            "message": message,
+            "request_id": stream.request_id,
+            "text": text,
+            "thinking": thinking,
+            "events": events,
+        }
+
+
+def _abandon(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    with client.messages.stream(**params) as stream:
+        return {"text": next(iter(stream.text_stream)), "aborted": True}
+
+
+def _tool_runner(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    calls: list[dict[str, Any]] = []
+
+    @beta_tool
+    def get_weather(city: str, unit: str = "c") -> str:
+        """Weather for a city."""
+        calls.append({"city": city, "unit": unit})
+        return "21 degrees"
+
+    message = client.beta.messages.tool_runner(**params, tools=[get_weather]).until_done()
+    return {"message": message.to_dict(mode="json"), "calls": calls}
+
+
+def _parse(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    message = client.messages.parse(**params, output_format=Person)
+    parsed = message.parsed_output
+    return {"message": message.to_dict(mode="json"), "parsed": parsed.model_dump() if parsed else None}
+
+
+def _count_tokens(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    return client.messages.count_tokens(**params).to_dict(mode="json")
+
+
+def _models(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    return {"models": [model.to_dict(mode="json") for model in client.models.list(**params)]}
+
+
+def _model(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    return {"model": client.models.retrieve(params["id"]).to_dict(mode="json")}
+
+
+_OPERATIONS = {
+    "create": _create,
+    "stream": _stream,
+    "abandon": _abandon,
+    "tool_runner": _tool_runner,
+    "parse": _parse,
+    "count_tokens": _count_tokens,
+    "models": _models,
+    "model": _model,
+}

@@ -1,0 +1,152 @@
+"""The SDKs against a real llama.cpp that plays the parrot's dialogues: every answer is the scripted one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.clients.sdk import SDK, blocks
+from tests.support.serving import running_server
+
+pytestmark = [pytest.mark.clients, pytest.mark.engine]
+
+PARROT = Path(__file__).parent.parent / "models" / "parrot"
+
+
+class Dialogue(msgspec.Struct, frozen=True):
+    """A scripted dialogue in the chat form: what is said, and the reply that must come."""
+
+    name: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    enable_thinking: bool
+    thinking: str
+    text: str
+    calls: list[tuple[str, dict[str, Any]]]
+    malformed: bool
+
+    def request(self) -> dict[str, Any]:
+        """The dialogue as a Messages API request."""
+        turns: list[dict[str, Any]] = []
+        for message in self.messages:
+            if message["role"] != "system":
+                role, content = turn_of(message)
+                if turns and turns[-1]["role"] == role:
+                    turns[-1]["content"] += content
+                else:
+                    turns.append({"role": role, "content": content})
+        request: dict[str, Any] = {"model": "parrot", "messages": turns, "thinking": self._thinking()}
+        if self.messages[0]["role"] == "system":
+            request["system"] = self.messages[0]["content"]
+        if self.tools:
+            request["tools"] = [
+                {
+                    "name": tool["function"]["name"],
+                    "description": tool["function"]["description"],
+                    "input_schema": tool["function"]["parameters"],
+                }
+                for tool in self.tools
+            ]
+        return request
+
+    def _thinking(self) -> dict[str, Any]:
+        if self.enable_thinking:
+            return {"type": "adaptive", "display": "summarized"}
+        return {"type": "disabled"}
+
+    def reply(self) -> list[dict[str, Any]]:
+        """The content that must come back, without ids and signatures."""
+        found: list[dict[str, Any]] = []
+        if self.enable_thinking:
+            found.append({"type": "thinking", "thinking": self.thinking})
+        if self.text:
+            found.append({"type": "text", "text": self.text})
+        return found + [{"type": "tool_use", "name": name, "input": given} for name, given in self.calls]
+
+
+def turn_of(message: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """A chat message as the role and blocks of a Messages API turn."""
+    if message["role"] == "tool":
+        result = {
+            "type": "tool_result",
+            "tool_use_id": message["tool_call_id"],
+            "content": message["content"],
+        }
+        return "user", [result]
+    content: list[dict[str, Any]] = []
+    if message.get("reasoning_content"):
+        content.append({"type": "thinking", "thinking": message["reasoning_content"], "signature": ""})
+    if message["content"]:
+        content.append({"type": "text", "text": message["content"]})
+    for call in message.get("tool_calls") or ():
+        given = msgspec.json.decode(call["function"]["arguments"])
+        content.append(
+            {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": given}
+        )
+    return message["role"], content
+
+
+DIALOGUES = msgspec.json.decode((PARROT / "dialogues.json").read_bytes(), type=list[Dialogue])
+WELL_FORMED = [dialogue for dialogue in DIALOGUES if not dialogue.malformed]
+BROKEN = [dialogue for dialogue in DIALOGUES if dialogue.malformed]
+
+
+@pytest.fixture(scope="module")
+def parrot() -> Iterator[str]:
+    """A server in front of llama.cpp in this process, with the parrot loaded."""
+    from dragoman.engines.llamacpp import LlamaCppInferenceEngine
+
+    with running_server(LlamaCppInferenceEngine(str(PARROT / "parrot.gguf"))) as url:
+        yield url
+
+
+def shown(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The content without what differs from call to call."""
+    return [{key: block[key] for key in block if key not in {"id", "signature"}} for block in blocks(message)]
+
+
+def billed(message: dict[str, Any]) -> int:
+    """The prompt's tokens, cached ones included."""
+    usage = message["usage"]
+    return int(usage["input_tokens"] + usage["cache_read_input_tokens"])
+
+
+@pytest.mark.parametrize("dialogue", WELL_FORMED, ids=lambda dialogue: dialogue.name)
+def test_the_reply_is_the_scripted_one(sdk: SDK, parrot: str, dialogue: Dialogue) -> None:
+    request = dialogue.request()
+    counted = sdk.call("count_tokens", parrot, request)["input_tokens"]
+    whole = sdk.call("create", parrot, {**request, "max_tokens": 512})["message"]
+    streamed = sdk.call("stream", parrot, {**request, "max_tokens": 512})["message"]
+    assert shown(whole) == dialogue.reply()
+    assert shown(streamed) == dialogue.reply()
+    expected = "tool_use" if dialogue.calls else "end_turn"
+    assert whole["stop_reason"] == streamed["stop_reason"] == expected
+    assert counted == billed(whole) == billed(streamed)
+    assert whole["usage"]["output_tokens"] == streamed["usage"]["output_tokens"]
+
+
+@pytest.mark.parametrize("dialogue", BROKEN, ids=lambda dialogue: dialogue.name)
+def test_a_broken_call_is_forced_valid_by_the_engines_grammar(
+    sdk: SDK, parrot: str, dialogue: Dialogue
+) -> None:
+    request = dialogue.request()
+    counted = sdk.call("count_tokens", parrot, request)["input_tokens"]
+    for op in ("create", "stream"):
+        message = sdk.call(op, parrot, {**request, "max_tokens": 512})["message"]
+        calls = [block for block in message["content"] if block["type"] == "tool_use"]
+        assert {call["name"] for call in calls} == {"bash"}
+        assert all(isinstance(call["input"]["command"], str) for call in calls)
+        assert counted == billed(message)
+
+
+@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda dialogue: dialogue.name)
+def test_the_count_holds_without_the_tools(sdk: SDK, parrot: str, dialogue: Dialogue) -> None:
+    request = dialogue.request()
+    request.pop("tools", None)
+    counted = sdk.call("count_tokens", parrot, request)["input_tokens"]
+    message = sdk.call("create", parrot, {**request, "max_tokens": 1})["message"]
+    assert counted == billed(message)
