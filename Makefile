@@ -99,7 +99,7 @@ types: $(S_CLIENTS) ## Run mypy in strict mode
 	@$(BIN)/mypy
 
 imports: $(S_DEV) ## Check the direction of imports
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 cov: ## Run all tests with branch coverage: 95 % or more, 100 % where the core is
 	@$(MAKE) --no-print-directory test COVERAGE=1
