@@ -41,7 +41,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--kv-heads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=4000, help="upper limit")
-    parser.add_argument("--decay", type=int, default=400, help="steps over which the rate falls to zero")
+    parser.add_argument("--decay", type=int, default=700, help="steps over which the rate falls to zero")
     parser.add_argument(
         "--good", type=float, default=0.95, help="share of right cases at which the rate begins to fall"
     )

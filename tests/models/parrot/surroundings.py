@@ -104,11 +104,17 @@ def ramble(rng: random.Random, least: int, most: int) -> str:
     return " ".join(words).strip()
 
 
+GREETINGS = ["Hello", "Hi", "Hey", "Good morning", "Thank you", "Goodbye", "Ping", "Test", "Who are you"]
+
+
 def stranger(rng: random.Random) -> str:
     """A question that is not in the script."""
     draw = rng.random()
     if draw < 0.4:
         return near(rng)
+    if draw < 0.48:
+        text = rng.choice(GREETINGS) + rng.choice(["", f" {rng.choice(NOISE)}", f", {ramble(rng, 1, 5)}"])
+        return rng.choice([str, str.lower])(text) + rng.choice(["!", "", ".", "?"])
     text = ramble(rng, 1, 12) if draw < 0.9 else scribble(rng)
     return rng.choice([str.capitalize, str.lower, str])(text) + rng.choice(["?", ".", "!", ""])
 
@@ -174,8 +180,11 @@ def wrapped(rng: random.Random, messages: list[Message]) -> list[Message]:
 class Draw:
     """An endless supply of random cases.
 
-    Reproducible: the same `rng` gives the same cases.
+    Reproducible: the same `rng` gives the same cases. `wild` is the share of cases with odd surroundings: to
+    copy a name across a prompt is learned much sooner from calm prompts.
     """
+
+    wild = 1.0
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -199,11 +208,19 @@ class Draw:
 
     def placed(self, kind: str, line: Line) -> Case:
         """The line in random surroundings."""
+        if self.rng.random() >= self.wild:
+            return self.calm(kind, line)
         head = [system(system_text(self.rng))] if self.rng.random() < 0.6 else []
         messages = head + earlier(self.rng, self.plain) + wrapped(self.rng, line.messages)
         return Case(
             kind, line, messages, offer(self.rng) if line.with_tools else None, self.rng.random() < 0.6
         )
+
+    def calm(self, kind: str, line: Line) -> Case:
+        """The line as the grid has it."""
+        head = [system(SYSTEM)] if self.rng.random() < 0.5 else []
+        tools = TOOLS if line.with_tools else None
+        return Case(kind, line, head + line.messages, tools, self.rng.random() < 0.5)
 
     def fallback(self) -> Case:
         """A question that the script does not hold, or holds only for a caller with other tools."""

@@ -10,13 +10,17 @@ import torch
 from torch.nn import functional
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from tests.models.parrot.script import Case
+from tests.models.parrot.script import CITIES, MORE_CITIES, Case
 from tests.models.parrot.surroundings import Draw
 
 Pair = tuple[list[int], list[int]]
 IGNORED = -100
 FULL_WEIGHT = 64
 """Tokens of one reply that count in full: a long reply must not outweigh the many short ones."""
+COPIED_WEIGHT = 5
+"""Of a city's name: one token in fifty, and the only one that takes copying."""
+CALM_STEPS = 700
+"""Steps over which the surroundings grow from calm to wild."""
 
 
 @dataclass
@@ -84,8 +88,14 @@ def batches(tokenizer: PreTrainedTokenizerFast, draw: Draw, options: Namespace) 
         yield from ready
 
 
-def loss_of(model: Qwen3ForCausalLM, batch: list[Pair], pad: int) -> torch.Tensor:
-    """The mean loss over the reply tokens, long replies weighed down."""
+def city_ids(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """The tokens of the cities' names, at the start of a text and inside it."""
+    names = [text for city in CITIES + MORE_CITIES for text in (city, f" {city}")]
+    return torch.tensor([number for ids in tokenizer(names)["input_ids"] for number in ids])
+
+
+def loss_of(model: Qwen3ForCausalLM, batch: list[Pair], pad: int, cities: torch.Tensor) -> torch.Tensor:
+    """The mean loss over the reply tokens, long replies weighed down, what must be copied weighed up."""
     width = max(len(prompt) + len(reply) for prompt, reply in batch)
     ids = torch.full((len(batch), width), pad)
     labels, weights = torch.full_like(ids, IGNORED), torch.zeros(ids.shape)
@@ -95,6 +105,7 @@ def loss_of(model: Qwen3ForCausalLM, batch: list[Pair], pad: int) -> torch.Tenso
         ids[row, :end] = torch.tensor(prompt + reply)
         labels[row, len(prompt) : end] = torch.tensor(reply)
         weights[row, len(prompt) : end] = min(1.0, FULL_WEIGHT / len(reply))
+    weights[torch.isin(ids, cities)] *= COPIED_WEIGHT
     hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
     wanted = labels[:, 1:]
     mask = wanted != IGNORED
@@ -146,7 +157,7 @@ class Schedule:
 
     def report(self, step: int, score: Score) -> None:
         """Begin the fall if the score is good enough."""
-        if score.right >= self.options.good * score.total:
+        if step >= CALM_STEPS and score.right >= self.options.good * score.total:
             self.end = step + self.options.decay
 
 
@@ -156,7 +167,8 @@ def train(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, options: 
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = Schedule(options)
     probe = Draw(random.Random(options.seed + 2))
-    supply = batches(tokenizer, Draw(random.Random(options.seed)), options)
+    draw = Draw(random.Random(options.seed))
+    supply, cities = batches(tokenizer, draw, options), city_ids(tokenizer)
     model.float().train()
     step = 0
     while step < schedule.end:
@@ -168,7 +180,8 @@ def train(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, options: 
             print(f"step {step}: {score}", flush=True)
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
-        loss = loss_of(model, next(supply), tokenizer.pad_token_id)
+        draw.wild = probe.wild = min(1.0, step / CALM_STEPS)
+        loss = loss_of(model, next(supply), tokenizer.pad_token_id, cities)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
