@@ -32,29 +32,40 @@ def settings_table() -> str:
     """Every setting with its environment variable, type and default."""
     rows = [
         f"| `{name}` | `{variable}` | {kind} | {default} |"
-        for name, variable, kind, default in _settings(Settings, "")
+        for name, variable, kind, default in settings_of(Settings)
     ]
     return "\n".join(["| setting | environment | type | default |", "|---|---|---|---|", *rows]) + "\n"
 
 
-def _settings(struct: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+def settings_of(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Name, environment variable, type and default of each setting, those of nested tables included."""
     for field in msgspec.structs.fields(struct):
         name = f"{prefix}{field.name}"
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield from _settings(field.type, f"{name}.")
+            yield from settings_of(field.type, f"{name}.")
         else:
             variable = ENV_PREFIX + name.replace(".", "__").upper()
             yield name, variable, _type_words(field.type), _default_words(field)
 
 
 def _type_words(kind: Any) -> str:
-    words = (
-        getattr(kind, "__name__", "")
-        if isinstance(kind, type) and not hasattr(kind, "__args__")
-        else str(kind)
-    )
-    words = re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", words)
-    return re.sub(r"(?:typing|dragoman\.settings)\.", "", words).replace("'", "")
+    match msgspec.inspect.type_info(kind):
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType() as number:
+            return "".join([type(number).__name__.removesuffix("Type").lower(), *_bounds(number)])
+        case msgspec.inspect.LiteralType(values=values):
+            return " or ".join(f"`{value}`" for value in values)
+        case msgspec.inspect.DictType():
+            return "table of strings"
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return "list of strings" if isinstance(item, msgspec.inspect.StrType) else "list of tables"
+        case other:
+            return type(other).__name__.removesuffix("Type").lower().replace("str", "string")
+
+
+def _bounds(number: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> Iterator[str]:
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+    given = {word: getattr(number, name) for name, word in words.items()}
+    yield from (f", {word} {value}" for word, value in given.items() if value is not None)
 
 
 def _default_words(field: msgspec.structs.FieldInfo) -> str:

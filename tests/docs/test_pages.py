@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from dragoman.settings import EngineEntry, Settings
 from scripts import generate_docs
 from tests.docs.snippets import ROOT, all_snippets, pages
 
@@ -43,6 +45,13 @@ def test_generated_parts_are_up_to_date(page: Path) -> None:
 def test_the_state_diagram_is_generated() -> None:
     assert "<!-- generated: state-diagram -->" in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     assert generate_docs.state_diagram().startswith("```mermaid\nstateDiagram")
+
+
+def test_every_setting_is_explained() -> None:
+    explained = (ROOT / "docs/settings.md").read_text(encoding="utf-8").partition("## What they do")[2]
+    names = [name for name, *_ in generate_docs.settings_of(Settings)]
+    names += [field.name for field in msgspec.structs.fields(EngineEntry)]
+    assert [name for name in names if f"`{name}`" not in explained] == []
 
 
 def test_make_targets_that_the_pages_name_exist() -> None:
