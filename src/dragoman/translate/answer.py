@@ -1,0 +1,149 @@
+"""What an engine's answer says, streamed or whole: the one reading of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from dragoman.errors import EngineFaultError
+from dragoman.translate.deltas import CallTable
+from dragoman.translate.finish import Finish, Stop, context_is_full, read_finish, stop_of
+from dragoman.translate.order import BlockOrder, BlockSink
+from dragoman.translate.usage import to_usage
+from dragoman.wire.anthropic.response import Usage
+from dragoman.wire.openai import (
+    ChatAnswer,
+    ChatChoice,
+    ChatChunk,
+    ChatCompletion,
+    ChatDelta,
+    ChatUsage,
+    ChunkChoice,
+)
+
+Seal = Callable[[str, bool], str]
+"""From a thought, and whether the client sees it, to its signature."""
+
+
+class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer's translation knows of the request.
+
+    model: the name that the client asked for. max_tokens: as asked; 0 wants no content. context_length: in
+    tokens, None where it is not known. held_bytes: the bound of what waits while a call is open. parallel
+    False: one call at most is delivered. input_estimate: input tokens, for an engine that tells no usage.
+    """
+
+    message_id: str
+    model: str
+    max_tokens: int
+    request_id: str = ""
+    display: Literal["summarized", "omitted", "off"] = "off"
+    context_management: bool = False
+    context_length: int | None = None
+    held_bytes: int = 4 * 1024 * 1024
+    known_tools: frozenset[str] = frozenset()
+    parallel: bool = True
+    input_estimate: int = 1
+
+    @property
+    def shows_thinking(self) -> bool:
+        """Whether the client sees the text of thinking; where it did not ask for any, it sees what came."""
+        return self.display != "omitted"
+
+
+class Answer:
+    """One answer: feeds what it says to a sink in the order of blocks, and knows how it ended.
+
+    `stop` and `usage` are there after `end`. All methods raise `EngineFaultError` for what is no legal
+    answer.
+    """
+
+    def __init__(self, options: StreamOptions, sink: BlockSink) -> None:
+        self.order = BlockOrder(
+            sink,
+            message_id=options.message_id,
+            held_bytes=options.held_bytes,
+            parallel=options.parallel,
+        )
+        self.stop: Stop | None = None
+        self.usage: Usage | None = None
+        self._options = options
+        self._table = CallTable()
+        self._finish: Finish | None = None
+        self._matched: str | None = None
+        self._counts: ChatUsage | None = None
+        self._written = 0
+
+    def chunk(self, chunk: ChatChunk) -> None:
+        """Takes one chunk of a stream. Only choice 0 is read: one answer was asked for."""
+        if chunk.usage is not None:
+            self._counts = chunk.usage
+        for choice in chunk.choices:
+            if choice.index == 0:
+                if self._options.max_tokens:
+                    self._read(choice.delta)
+                if choice.finish_reason is not None:
+                    self._finished(choice)
+
+    def whole(self, completion: ChatCompletion) -> None:
+        """Takes a whole answer."""
+        self._counts = completion.usage
+        choice = next((choice for choice in completion.choices if choice.index == 0), None)
+        if choice is None:
+            raise EngineFaultError("The engine sent an answer without content.", log_detail="no choice 0")
+        if self._options.max_tokens:
+            self._read(choice.message)
+        if choice.finish_reason is not None:
+            self._finished(choice)
+
+    def end(self, input_estimate: int) -> tuple[Stop, Usage]:
+        """The end of the answer: closes what is open, says why it ended and what it cost."""
+        finish, options, order = self._finish, self._options, self.order
+        if finish is None:
+            raise EngineFaultError("The engine's answer ended before it was complete.")
+        self.usage = to_usage(self._counts, input_estimate=input_estimate, written=self._written)
+        if options.max_tokens:
+            order.finish(cut=finish is not Finish.STOPPED or self._matched is not None)
+            self.stop = stop_of(
+                finish,
+                self._matched,
+                calls=len(order.calls),
+                cut_calls=order.cut_calls,
+                context_full=context_is_full(self._counts, options.max_tokens, options.context_length),
+            )
+        else:
+            # The engine samples one token at least; it was not asked for and is not shown.
+            self.stop = Stop("max_tokens")
+            self.usage.output_tokens = 0
+            self.usage.output_tokens_details = None
+        return self.stop, self.usage
+
+    def _read(self, said: ChatDelta | ChatAnswer) -> None:
+        """Reads what one chunk, or a whole answer, adds: thinking first, then text, then calls."""
+        if said.reasoning:
+            self._written += len(said.reasoning)
+            self.order.thinking(said.reasoning)
+        if said.content:
+            self._written += len(said.content)
+            self.order.text(said.content)
+        if said.refusal:
+            self._written += len(said.refusal)
+            self.order.text(said.refusal)
+        if said.tool_calls:
+            self._calls(said)
+
+    def _calls(self, said: ChatDelta | ChatAnswer) -> None:
+        for delta in said.tool_calls or ():
+            # In a whole answer every entry is a call, whatever its index and id say.
+            call = self._table.new() if isinstance(said, ChatAnswer) else self._table.find(delta)
+            if delta.function is not None:
+                self._written += len(delta.function.arguments or "")
+            self.order.call(call, delta)
+
+    def _finished(self, choice: ChunkChoice | ChatChoice) -> None:
+        assert choice.finish_reason is not None
+        self._finish = read_finish(choice.finish_reason)
+        if isinstance(choice.matched_stop, str) and choice.matched_stop:
+            self._matched = choice.matched_stop
