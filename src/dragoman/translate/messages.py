@@ -1,0 +1,180 @@
+"""The conversation: Messages turns to chat messages, in order, nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dragoman.errors import InvalidRequestError
+from dragoman.translate.images import image_part
+from dragoman.translate.options import Findings, RequestOptions
+from dragoman.translate.system import block_texts, system_text
+from dragoman.translate.thinking import earlier_thinking
+from dragoman.translate.tool_turns import Calls, add_call, results_of
+from dragoman.translate.turns import Turn, refusal, turn_text, turns_of
+from dragoman.wire.anthropic.blocks import (
+    FallbackBlock,
+    ImageBlock,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
+from dragoman.wire.anthropic.request import CountTokensRequest
+from dragoman.wire.openai import ChatMessage, ImagePart, Part, TextPart
+
+
+class Conversation:
+    """The chat messages of one request.
+
+    messages: in order, the system prompt first. continues: the last one is an assistant's that the engine is
+    to go on with.
+    """
+
+    def __init__(self, request: CountTokensRequest, options: RequestOptions, findings: Findings) -> None:
+        self.messages: list[ChatMessage] = []
+        self.continues = False
+        self._options = options
+        self._findings = findings
+        self._calls: Calls = {}
+        turns = turns_of(
+            request.messages,
+            system_in_place=options.capabilities.system_in_place,
+            findings=findings,
+        )
+        self._head(request, turns)
+        for stretch, assistant in _stretches(turns):
+            self._answer(stretch)
+            if assistant is not None:
+                self._assistant(assistant, final=assistant is turns[-1])
+        if not self.messages:
+            raise InvalidRequestError("messages: at least one message must have content")
+
+    def _head(self, request: CountTokensRequest, turns: list[Turn]) -> None:
+        texts = [system_text(block_texts(request.system))]
+        if turns and turns[0].role == "system":
+            texts.append(turn_text(turns.pop(0)))
+        head = "\n".join(filter(None, texts))
+        if head:
+            self.messages.append(ChatMessage(role="system", content=head))
+
+    # --- user and system turns ---
+
+    def _answer(self, stretch: list[Turn]) -> None:
+        """One stretch between two assistant turns: the results of the calls before it, then the rest."""
+        results = results_of(stretch, self._calls, self._options, self._findings)
+        self._calls = {}
+        self.messages.extend(results.messages)
+        images = results.images
+        for turn in stretch:
+            if turn.role == "system":
+                self._user(images)
+                self.messages.append(ChatMessage(role="system", content=turn_text(turn)))
+            else:
+                self._user([*images, *self._parts(turn)], even_empty=not _holds_result(turn))
+            images = []
+
+    def _user(self, parts: list[Part], *, even_empty: bool = False) -> None:
+        if not parts and not even_empty:
+            return
+        if any(isinstance(part, ImagePart) for part in parts):
+            self.messages.append(ChatMessage(role="user", content=_joined(parts)))
+            return
+        text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+        self.messages.append(ChatMessage(role="user", content=text))
+
+    def _parts(self, turn: Turn) -> Iterator[Part]:
+        for place, block in turn.items:
+            if isinstance(block, TextBlock):
+                if block.text:
+                    yield TextPart(block.text)
+            elif isinstance(block, ImageBlock):
+                yield image_part(block, str(place), self._options, self._findings)
+            elif isinstance(block, FallbackBlock):
+                self._drop_fallback()
+            elif not isinstance(block, ToolResultBlock):
+                raise refusal(block, str(place), "user")
+
+    def _drop_fallback(self) -> None:
+        self._findings.note("fallback blocks dropped, they only mark a change of model")
+
+    # --- assistant turns ---
+
+    def _assistant(self, turn: Turn, *, final: bool) -> None:
+        """One assistant turn: its text blocks joined with nothing, and so are its thoughts."""
+        texts: list[str] = []
+        thoughts: list[str] = []
+        for place, block in turn.items:
+            if isinstance(block, TextBlock):
+                texts.append(block.text)
+            elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
+                thoughts.append(earlier_thinking(block, str(place), self._options, self._findings))
+            elif isinstance(block, ToolUseBlock):
+                add_call(self._calls, block, str(place), self._options)
+            elif isinstance(block, FallbackBlock):
+                self._drop_fallback()
+            else:
+                raise refusal(block, str(place), "assistant")
+        text, reasoning = "".join(texts), "".join(thoughts)
+        if final:
+            if not text and not reasoning and not self._calls:
+                return
+            self._check_prefill(turn, text)
+            self.continues = True
+        self.messages.append(
+            ChatMessage(
+                role="assistant",
+                content=text or (None if self._calls else ""),
+                reasoning=reasoning or None,
+                tool_calls=list(self._calls.values()) or None,
+            )
+        )
+
+    def _check_prefill(self, turn: Turn, text: str) -> None:
+        """A final assistant turn begins the answer: text, and an engine that can go on with it."""
+        path = f"messages.{turn.items[-1].place.message}"
+        if self._calls:
+            raise InvalidRequestError(
+                f"{path}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+                + ", ".join(self._calls)
+            )
+        written = [item.block for item in turn.items if not isinstance(item.block, FallbackBlock)]
+        if not isinstance(written[-1], TextBlock) or not text:
+            raise InvalidRequestError(
+                f"{path}: The final block in an assistant message cannot be `thinking`."
+            )
+        if text != text.rstrip():
+            raise InvalidRequestError(f"{path}: final assistant content cannot end with trailing whitespace")
+        if not self._options.capabilities.continuation:
+            raise InvalidRequestError(
+                f"{path}: the engine of the model {self._options.model!r} cannot continue an assistant "
+                "message (prefill); end with a user message"
+            )
+
+
+def _stretches(turns: list[Turn]) -> Iterator[tuple[list[Turn], Turn | None]]:
+    """The user and system turns between assistant turns, with the assistant turn that ends them, if any."""
+    stretch: list[Turn] = []
+    for turn in turns:
+        if turn.role == "assistant":
+            yield stretch, turn
+            stretch = []
+        else:
+            stretch.append(turn)
+    yield stretch, None
+
+
+def _holds_result(turn: Turn) -> bool:
+    return any(isinstance(item.block, ToolResultBlock) for item in turn.items)
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """The same parts, runs of text joined with a newline."""
+    joined: list[Part] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, TextPart) and isinstance(last, TextPart):
+            joined[-1] = TextPart(f"{last.text}\n{part.text}")
+        else:
+            joined.append(part)
+    return joined

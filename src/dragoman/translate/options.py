@@ -1,0 +1,79 @@
+"""What a translation needs to know besides the request, and what it gives back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from dragoman.translate.signature import OpenedThinking
+from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.openai import ChatRequest
+
+Display = Literal["summarized", "omitted", "off"]
+
+
+class RequestOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The served model, what it can do, and the settings that decide.
+
+    model: the name to write for the engine. open_thinking: from signature and text to what the block is.
+    spelling: from one of our call ids to the arguments as the model wrote them, None where not known.
+    interleaved_thinking: the caller asked for that beta, under which a thinking budget may pass max_tokens.
+    """
+
+    model: str
+    capabilities: EngineCapabilities
+    open_thinking: Callable[[str, str], OpenedThinking]
+    spelling: Callable[[str], str | None]
+    foreign_thinking: Literal["accept", "drop", "refuse"] = "accept"
+    text_only_images: Literal["refuse", "note"] = "refuse"
+    image_urls: Literal["engine", "refuse"] = "engine"
+    interleaved_thinking: bool = False
+    request_id: str = ""
+    placement_key: str | None = None
+
+
+class Translation(msgspec.Struct, frozen=True, kw_only=True):
+    """One neutral request, and what the answer's translation has to know of the request.
+
+    display: how the client wants thinking shown ("off": it did not ask for any). context_management: the
+    answer carries `applied_edits`. max_tokens: as asked (0: warm the cache only; also 0 for a count).
+    dropped_thinking: blocks of thinking that could not go to the engine. notes: what else was dropped.
+    """
+
+    chat: ChatRequest
+    display: Display
+    context_management: bool
+    max_tokens: int
+    dropped_thinking: int
+    notes: tuple[str, ...]
+
+
+class Findings:
+    """What was dropped or replaced while one request was translated, counted by kind."""
+
+    def __init__(self) -> None:
+        self.dropped_thinking = 0
+        self._counts: Counter[str] = Counter()
+
+    def note(self, what: str) -> None:
+        """Counts one more of a kind."""
+        self._counts[what] += 1
+
+    def notes(self) -> tuple[str, ...]:
+        """One line per kind, in order of first appearance."""
+        return tuple(f"{what}: {count}" for what, count in self._counts.items())
+
+
+class Place(NamedTuple):
+    """Where a block stands in the request; `block` is None for a turn whose content is a string."""
+
+    message: int
+    block: int | None
+
+    def __str__(self) -> str:
+        """The path that a refusal begins with."""
+        own = f"messages.{self.message}.content"
+        return own if self.block is None else f"{own}.{self.block}"

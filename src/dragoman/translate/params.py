@@ -1,0 +1,72 @@
+"""Parameters: limits, stops, structured output, and those that nothing here can honour."""
+
+from __future__ import annotations
+
+from dragoman.errors import InvalidRequestError, ThreadUnsupportedError
+from dragoman.translate.options import RequestOptions
+from dragoman.translate.raw import object_text
+from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
+from dragoman.wire.openai import JsonFormat
+
+
+def refuse_unavailable(request: CountTokensRequest) -> None:
+    """Refuses what would change the meaning of the request if it were ignored."""
+    if request.thread is not None:
+        raise ThreadUnsupportedError(
+            "thread: message threads are not available; send the whole conversation",
+            details={"unsupported": ["thread"]},
+        )
+    if request.compaction is not None:
+        raise InvalidRequestError("compaction: not available on this server")
+    if request.mcp_servers:
+        raise InvalidRequestError(
+            "mcp_servers: MCP servers are not available; declare their tools as custom tools"
+        )
+    if isinstance(request.container, dict) and request.container.get("skills"):
+        raise InvalidRequestError("container.skills: skills are not available on this server")
+    for number, message in enumerate(request.messages):
+        if message.output_config is not None and message.output_config.format is not None:
+            raise InvalidRequestError(
+                f"messages.{number}.output_config.format: a format can only be set for the whole request"
+            )
+
+
+def max_tokens_of(request: MessagesRequest, options: RequestOptions) -> int | None:
+    """The limit for the engine; None where it then fills the context and the request asks for more.
+
+    0 warms the cache only: no engine takes it, so it is sent as 1 and what comes is not delivered.
+    """
+    capabilities = options.capabilities
+    length = capabilities.context_length
+    if capabilities.fills_context and length is not None and request.max_tokens >= length:
+        return None
+    return max(request.max_tokens, 1)
+
+
+def stops_of(request: MessagesRequest) -> list[str]:
+    """The stop sequences, any number of them."""
+    stops = request.stop_sequences or []
+    for number, stop in enumerate(stops):
+        if not stop.strip():
+            raise InvalidRequestError(
+                f"stop_sequences.{number}: each stop sequence must contain non-whitespace"
+            )
+    return stops
+
+
+def top_k_of(request: MessagesRequest) -> int | None:
+    """The cut of the sampling; 0 is "no cut", which engines spell in different ways."""
+    return request.top_k or None
+
+
+def format_of(request: CountTokensRequest, options: RequestOptions) -> JsonFormat | None:
+    """The structured output that the request asks for, its schema byte for byte."""
+    if request.output_config is None or request.output_config.format is None:
+        return None
+    if not options.capabilities.structured_output:
+        raise InvalidRequestError(
+            f"output_config.format: the engine of the model {options.model!r} has no structured output"
+        )
+    schema = request.output_config.format.schema
+    object_text(schema, "output_config.format.schema")
+    return JsonFormat(schema=schema)

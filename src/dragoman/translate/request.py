@@ -1,0 +1,51 @@
+"""A Messages request to one neutral Chat Completions request."""
+
+from __future__ import annotations
+
+from dragoman.translate.messages import Conversation
+from dragoman.translate.options import Findings, RequestOptions, Translation
+from dragoman.translate.params import format_of, max_tokens_of, refuse_unavailable, stops_of, top_k_of
+from dragoman.translate.thinking import display_of, reasoning_of
+from dragoman.translate.tools import choice_of, tools_of
+from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
+from dragoman.wire.openai import ChatRequest
+
+__all__ = ["RequestOptions", "Translation", "to_chat"]
+
+
+def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptions) -> Translation:
+    """The neutral request, with what the answer's translation must know.
+
+    Pure and deterministic. Raises only `InvalidRequestError`, whose message begins with the path of what is
+    wrong or cannot reach the model.
+    """
+    refuse_unavailable(request)
+    findings = Findings()
+    tools = tools_of(request, options)
+    choice = choice_of(request, tools, options)
+    conversation = Conversation(request, options, findings)
+    chat = ChatRequest(
+        model=options.model,
+        messages=conversation.messages,
+        tools=tools.shown,
+        hidden_tools=tools.hidden,
+        tool_choice=choice.mode,
+        parallel_tool_calls=choice.parallel,
+        reasoning=reasoning_of(request, options),
+        response_format=format_of(request, options),
+        continue_final=conversation.continues,
+        placement_key=options.placement_key,
+        request_id=options.request_id,
+    )
+    if isinstance(request, MessagesRequest):
+        chat.max_tokens = max_tokens_of(request, options)
+        chat.stop = stops_of(request)
+        chat.temperature, chat.top_p, chat.top_k = request.temperature, request.top_p, top_k_of(request)
+    return Translation(
+        chat=chat,
+        display=display_of(request),
+        context_management=request.context_management is not None,
+        max_tokens=request.max_tokens if isinstance(request, MessagesRequest) else 0,
+        dropped_thinking=findings.dropped_thinking,
+        notes=findings.notes(),
+    )

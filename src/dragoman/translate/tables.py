@@ -1,0 +1,164 @@
+"""What each part of a request does here, as data: the translation reads it, and the docs print it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Effect = Literal["translated", "placement", "no effect", "refused"]
+
+
+class Row(NamedTuple):
+    """One field or type: what becomes of it, and how or why."""
+
+    name: str
+    effect: Effect
+    what: str
+
+
+# The fields of a request's body, in the order of the wire types.
+PARAMETERS: tuple[Row, ...] = (
+    Row("model", "placement", "resolved to a served model by name and alias; unknown names are a 404"),
+    Row("messages", "translated", "turns of the chat; consecutive turns of one role are one turn"),
+    Row("system", "translated", "the system turn at the head; a billing header at its start is removed"),
+    Row("tools", "translated", "function tools, schemas byte for byte; see the table of tools"),
+    Row("tool_choice", "translated", "auto, required, a named function or none; tools stay in the prompt"),
+    Row("thinking", "translated", "the engine's thinking switch and budget, where it has them"),
+    Row(
+        "output_config",
+        "translated",
+        "effort, and json_schema as structured output; task_budget has no effect",
+    ),
+    Row("metadata", "placement", "a session inside user_id keeps a conversation on one engine"),
+    Row("session_id", "placement", "keeps a conversation on one engine; never sent to it"),
+    Row(
+        "cache_control",
+        "no effect",
+        "engines cache prefixes by themselves; hits are in cache_read_input_tokens",
+    ),
+    Row("speed", "no effect", "an engine has one speed; usage says standard"),
+    Row(
+        "context_management",
+        "no effect",
+        "nothing is cleared or compacted; the answer says applied_edits: []",
+    ),
+    Row("mcp_servers", "refused", "an empty list is accepted; nothing here connects to MCP servers"),
+    Row("container", "no effect", "there are no containers; one with skills is refused"),
+    Row(
+        "thread",
+        "refused",
+        "error_code thread_unsupported_request, on which the SDKs send whole conversations",
+    ),
+    Row("compaction", "refused", "nothing here writes compactions"),
+    Row(
+        "max_tokens",
+        "translated",
+        "never refused for its size; 0 reads the prompt into the cache and answers []",
+    ),
+    Row("stream", "translated", "events or one message, of equal content"),
+    Row("stop_sequences", "translated", "any number; the one that matched is reported"),
+    Row("temperature", "translated", "sampling"),
+    Row("top_p", "translated", "sampling"),
+    Row("top_k", "translated", "sampling; 0 is no cut"),
+    Row("service_tier", "no effect", "there is one tier; usage says standard"),
+    Row("inference_geo", "no effect", "the engine runs where it runs"),
+    Row("diagnostics", "no effect", "answered with null"),
+    Row("fallbacks", "no effect", "there are no policy refusals to fall back from"),
+    Row("fallback_credit_token", "no effect", "nothing is billed"),
+    Row("billing_policy", "no effect", "nothing is billed"),
+    Row("safeguards", "no effect", "engines have none to configure"),
+    Row("tags", "no effect", "attribution for a bill that does not exist"),
+    Row("user_profile_id", "no effect", "there are no user profiles"),
+    Row("workspace_id", "no effect", "there are no workspaces"),
+)
+
+# The fields of one message beside its role and content.
+MESSAGE_FIELDS: tuple[Row, ...] = (
+    Row(
+        "role",
+        "translated",
+        "a system turn stays where it stands; one between a call and its result goes after",
+    ),
+    Row("content", "translated", "a string equals one text block"),
+    Row(
+        "clear_at",
+        "translated",
+        "next_user_message: a system turn is left out once a later user turn is there",
+    ),
+    Row(
+        "output_config", "translated", "the effort of the latest system turn holds; a format is refused there"
+    ),
+)
+
+# The fields of a custom tool.
+TOOL_FIELDS: tuple[Row, ...] = (
+    Row("name", "translated", "unique, 1 to 128 of a-z A-Z 0-9 _ -"),
+    Row("type", "translated", "custom, null or absent; every other type is refused by name"),
+    Row("description", "translated", "as it is"),
+    Row("input_schema", "translated", "byte for byte; it must be an object schema"),
+    Row("cache_control", "no effect", "engines cache prefixes by themselves"),
+    Row("strict", "translated", "passed on; engines that can hold a call to its schema do"),
+    Row("eager_input_streaming", "no effect", "arguments always stream as the model writes them"),
+    Row("defer_loading", "translated", "true keeps the tool out of the prompt"),
+    Row("input_examples", "translated", "joins the schema as its `examples`"),
+    Row("allowed_callers", "no effect", "the model is the only caller"),
+)
+
+# The types of content blocks.
+BLOCKS: tuple[Row, ...] = (
+    Row("text", "translated", "system and user blocks join with a newline, assistant blocks with nothing"),
+    Row("image", "translated", "base64 as a data URI, url by setting; user turns and tool results only"),
+    Row("thinking", "translated", "back to the engine as earlier thinking; foreign ones by setting"),
+    Row("redacted_thinking", "translated", "back to the engine if it is ours, else dropped with a count"),
+    Row("tool_use", "translated", "a call, its arguments as the model spelled them"),
+    Row("tool_result", "translated", "a tool turn after the call; its images in the user turn that follows"),
+    Row("tool_reference", "refused", "deferred tools cannot be loaded yet"),
+    Row("search_result", "refused", "not translated yet"),
+    Row("document", "refused", "not translated yet"),
+    Row("browser_state", "refused", "browser toolsets are not available"),
+    Row("server_tool_use", "refused", "server tools are not available"),
+    Row("web_search_tool_result", "refused", "server tools are not available"),
+    Row("web_fetch_tool_result", "refused", "server tools are not available"),
+    Row("code_execution_tool_result", "refused", "server tools are not available"),
+    Row("bash_code_execution_tool_result", "refused", "server tools are not available"),
+    Row("text_editor_code_execution_tool_result", "refused", "server tools are not available"),
+    Row("tool_search_tool_result", "refused", "server tools are not available"),
+    Row("advisor_tool_result", "refused", "server tools are not available"),
+    Row("mcp_tool_use", "refused", "MCP servers are not available"),
+    Row("mcp_tool_result", "refused", "MCP servers are not available"),
+    Row("mcp_tool_listing", "refused", "MCP servers are not available"),
+    Row("container_upload", "refused", "there are no containers"),
+    Row("fallback", "no effect", "it only marks a change of model inside an answer"),
+    Row("compaction", "refused", "not translated yet"),
+    Row("tool_addition", "refused", "the set of tools cannot change inside a conversation yet"),
+    Row("tool_removal", "refused", "the set of tools cannot change inside a conversation yet"),
+)
+
+# Fields of blocks that are accepted and have no effect.
+BLOCK_FIELDS: tuple[Row, ...] = (
+    Row("cache_control", "no effect", "engines cache prefixes by themselves"),
+    Row("text.citations", "no effect", "marks of earlier answers; the text holds all there is to read"),
+    Row("image.transformations", "no effect", "engines scale images by themselves"),
+    Row("tool_use.caller", "no effect", "the model is the only caller"),
+    Row("tool_use.toolset_name", "no effect", "toolsets are not available, so no call belongs to one"),
+    Row("tool_result.toolset_name", "no effect", "toolsets are not available, so no result belongs to one"),
+    Row("thinking.block_binding", "no effect", "a signature opens on every engine and model"),
+)
+
+UNAVAILABLE_BLOCKS: dict[str, str] = {row.name: row.what for row in BLOCKS if row.effect == "refused"}
+
+# How the types of tools begin that the API defines and a client or a server runs.
+CLIENT_TOOLS: tuple[str, ...] = (
+    "bash_",
+    "text_editor_",
+    "memory_",
+    "computer_",
+    "browser_toolset_",
+)
+SERVER_TOOLS: tuple[str, ...] = (
+    "web_search_",
+    "web_fetch_",
+    "code_execution_",
+    "advisor_",
+    "tool_search_tool_",
+    "mcp_toolset",
+)

@@ -1,0 +1,135 @@
+"""Calls and results: an assistant's tool_use blocks, and the tool turns that answer them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from dragoman.errors import InvalidRequestError
+from dragoman.translate.ids import call_id_in
+from dragoman.translate.images import image_part
+from dragoman.translate.options import Findings, Place, RequestOptions
+from dragoman.translate.raw import object_text
+from dragoman.translate.turns import Turn, refusal
+from dragoman.wire.anthropic.blocks import ImageBlock, TextBlock, ToolResultBlock, ToolUseBlock
+from dragoman.wire.openai import ChatMessage, FunctionCall, Part, TextPart, ToolCall
+
+ERROR_MARK = "[error]"
+
+Calls = dict[str, ToolCall]
+
+
+def add_call(calls: Calls, block: ToolUseBlock, path: str, options: RequestOptions) -> None:
+    """Adds the call of a tool_use block to `calls`: one assistant turn's calls by our ids, in order."""
+    if not options.capabilities.tools:
+        raise InvalidRequestError(f"{path}: the model {options.model!r} does not take tool calls")
+    for field, value in (("id", block.id), ("name", block.name)):
+        if not value:
+            raise InvalidRequestError(f"{path}.{field}: String should have at least 1 character")
+    if block.id in calls:
+        raise InvalidRequestError(f"{path}.id: `tool_use` ids must be unique, found {block.id!r} twice")
+    calls[block.id] = ToolCall(
+        call_id_in(block.id), FunctionCall(block.name, _arguments(block, path, options))
+    )
+
+
+def _arguments(block: ToolUseBlock, path: str, options: RequestOptions) -> str:
+    """The model's own spelling while the client sends the same value back, else the bytes that it sent."""
+    received = object_text(block.input, f"{path}.input")
+    spelled = options.spelling(block.id)
+    return spelled if spelled and _same_json(spelled, received) else received
+
+
+def _same_json(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    try:
+        return _same(msgspec.json.decode(one), msgspec.json.decode(other))
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _same(one: object, other: object) -> bool:
+    """Equality of decoded JSON: 1 equals 1.0 (a client may rewrite that), but not true."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+class Results(NamedTuple):
+    """The tool turns of one stretch, and the parts of the user turn that shows their images."""
+
+    messages: list[ChatMessage]
+    images: list[Part]
+
+
+def results_of(stretch: list[Turn], calls: Calls, options: RequestOptions, findings: Findings) -> Results:
+    """The results in a stretch of user and system turns, one tool turn per call, in the order of the calls.
+
+    Templates without ids pair results with calls by order. Images go to the user turn that follows, behind a
+    text that names the call, since a tool turn can carry text only; `[image 1]` marks where each one stood.
+    """
+    found = _matched(stretch, calls)
+    results = Results([], [])
+    shown = 0
+    for our_id, call in calls.items():
+        if our_id not in found:
+            continue
+        text, images = _result(*found[our_id], options, findings, shown)
+        shown += len(images)
+        results.messages.append(ChatMessage(role="tool", content=text, tool_call_id=call.id))
+        for label, image in images:
+            origin = f"{label} from the result of {call.function.name} (call {call.id}):"
+            results.images.extend((TextPart(origin), image))
+    return results
+
+
+def _matched(stretch: list[Turn], calls: Calls) -> dict[str, tuple[Place, ToolResultBlock]]:
+    found: dict[str, tuple[Place, ToolResultBlock]] = {}
+    for turn in stretch:
+        for place, block in turn.items:
+            if not isinstance(block, ToolResultBlock):
+                continue
+            if block.tool_use_id not in calls:
+                raise InvalidRequestError(
+                    f"{place}: unexpected `tool_use_id` found in `tool_result` blocks: {block.tool_use_id}. "
+                    "Each `tool_result` block must have a corresponding `tool_use` block in the previous "
+                    "assistant message."
+                )
+            if block.tool_use_id in found:
+                raise InvalidRequestError(
+                    f"{place}: each tool_use must have a single result. Found multiple `tool_result` blocks "
+                    f"with id: {block.tool_use_id}"
+                )
+            found[block.tool_use_id] = (place, block)
+    return found
+
+
+def _result(
+    place: Place, block: ToolResultBlock, options: RequestOptions, findings: Findings, shown: int
+) -> tuple[str, list[tuple[str, Part]]]:
+    """The text of one result, and its images with their labels; `shown` images were labelled before."""
+    content = block.content or []
+    texts: list[str] = [ERROR_MARK] if block.is_error else []
+    images: list[tuple[str, Part]] = []
+    if isinstance(content, str):
+        return " ".join([*texts, content]), images
+    body: list[str] = []
+    for index, inner in enumerate(content):
+        path = f"{place}.content.{index}"
+        if isinstance(inner, TextBlock):
+            body.append(inner.text)
+        elif isinstance(inner, ImageBlock):
+            part = image_part(inner, path, options, findings)
+            if isinstance(part, TextPart):
+                body.append(part.text)
+            else:
+                images.append((f"[image {shown + len(images) + 1}]", part))
+                body.append(images[-1][0])
+        else:
+            raise refusal(inner, path, "tool_result")
+    texts.extend(filter(None, ["\n".join(filter(None, body))]))
+    return " ".join(texts), images
