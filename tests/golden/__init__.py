@@ -1,0 +1,1 @@
+"""Translations as files: what goes in, and what comes out to the letter."""
