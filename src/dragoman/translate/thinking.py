@@ -52,8 +52,9 @@ def _check_budget(request: CountTokensRequest, options: RequestOptions) -> None:
         raise InvalidRequestError(
             f"thinking.budget_tokens: Input should be greater than or equal to {MIN_BUDGET}"
         )
-    bounded = isinstance(request, MessagesRequest) and not options.interleaved_thinking
-    if bounded and isinstance(request, MessagesRequest) and thinking.budget_tokens >= request.max_tokens:
+    if options.interleaved_thinking or not isinstance(request, MessagesRequest):
+        return
+    if thinking.budget_tokens >= request.max_tokens:
         raise InvalidRequestError("thinking.budget_tokens: `max_tokens` must be greater than the budget")
 
 
