@@ -112,10 +112,10 @@ cov-full-report: $(S_DEV)
 	@$(BIN)/coverage report --include '$(FULL_COVER)' --fail-under 100 --skip-covered
 
 docs: $(S_CLIENTS) ## Rewrite the parts of the docs that are generated from the code
-	@$(BIN)/python scripts/generate_docs.py
+	@$(BIN)/python -m scripts.generate_docs
 
 docs-check: $(S_CLIENTS)
-	@$(BIN)/python scripts/generate_docs.py --check
+	@$(BIN)/python -m scripts.generate_docs --check
 
 golden: $(S_CLIENTS) ## Rewrite the golden files from what the code answers now
 	@$(PYTEST) tests/golden --update-golden $(ARGS)

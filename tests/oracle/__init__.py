@@ -1,0 +1,1 @@
+"""Our types beside those of the official SDK: what differs has a reason."""
