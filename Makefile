@@ -27,7 +27,7 @@ S_NODE := $(STAMPS)/node
 
 PYTEST = $(BIN)/python -m pytest
 # COVERAGE=1 measures while `make test` runs, for the reports that follow.
-COVER_FLAGS = $(if $(COVERAGE),--cov --cov-report=)
+COVER_FLAGS = $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
 # The gates that hold modules to every line and branch.
 FULL_COVER := src/dragoman/wire/*,src/dragoman/translate/*,src/dragoman/routing/policy.py
 
