@@ -54,11 +54,11 @@ class Call:
         return self.scanner.complete and bool(self.name)
 
     def absorb(self, delta: ToolCallDelta) -> str:
-        """Takes a piece; returns the argument text that it adds. Raises `EngineFaultError` for an illegal
-        one.
+        """Takes a piece; returns the argument text that it adds.
 
-        The first id holds, later ones are ignored. A name comes whole or in pieces until the block begins;
-        a piece equal to the name so far repeats it.
+        Raises `EngineFaultError` for a piece that cannot be part of a call. The first id holds, later ones
+        are ignored. A name comes whole or in pieces until the block begins; a piece equal to the name so
+        far repeats it.
         """
         if delta.id and not self.engine_id:
             self.engine_id = delta.id
