@@ -1,5 +1,39 @@
 """Dragoman: the Anthropic Messages API in front of any inference engine."""
 
-__all__ = ["__version__"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dragoman.engines.remote import RemoteInferenceEngine
+    from dragoman.engines.scripted import ScriptedInferenceEngine
+    from dragoman.routing.client import InferenceEngineClient
+    from dragoman.server.app import create_app
+    from dragoman.service import MessagesService
+
+__all__ = [
+    "InferenceEngineClient",
+    "MessagesService",
+    "RemoteInferenceEngine",
+    "ScriptedInferenceEngine",
+    "__version__",
+    "create_app",
+]
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "InferenceEngineClient": "dragoman.routing.client",
+    "MessagesService": "dragoman.service",
+    "RemoteInferenceEngine": "dragoman.engines.remote",
+    "ScriptedInferenceEngine": "dragoman.engines.scripted",
+    "create_app": "dragoman.server.app",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name when it is first asked for: who needs one part does not load all."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)

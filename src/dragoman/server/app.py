@@ -1,0 +1,89 @@
+"""The ASGI application: which path leads where."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from dragoman.engines.base import InferenceEngine
+from dragoman.observe.metrics import Metrics
+from dragoman.routing.client import InferenceEngineClient
+from dragoman.server.door import Door, Endpoint, not_found
+from dragoman.server.guard import Guard
+from dragoman.server.ids import new_id
+from dragoman.server.messages import MessagesEndpoint
+from dragoman.server.models import ModelsEndpoint
+from dragoman.server.status import StatusEndpoint
+from dragoman.server.traffic import Traffic
+from dragoman.service import MessagesService, signature_keys
+from dragoman.settings import Settings
+from dragoman.translate.signature import Signer
+
+
+class DragomanApp(Starlette):
+    """The server as an ASGI application; `traffic` is what it is answering now."""
+
+    def __init__(self, service: MessagesService, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.service = service
+        self.guard = Guard(settings)
+        self.traffic = Traffic(settings.limits.requests)
+        self.router = Router(
+            self._paths(), redirect_slashes=False, default=not_found, lifespan=self._lifespan
+        )
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The door alone: Starlette's own layers would wrap every stream."""
+        return Door(self.router, self.guard, self.settings, self.service.metrics, partial(new_id, "req"))
+
+    def _paths(self) -> list[Route]:
+        messages = MessagesEndpoint(self.service, self.settings, self.guard, self.traffic)
+        models = ModelsEndpoint(self.service)
+        status = StatusEndpoint(self.service, self.traffic)
+        keyed = partial(Endpoint, self.guard)
+        public = partial(Endpoint, self.guard, is_public=True)
+        return [
+            Route("/v1/messages", keyed({"POST": messages.create})),
+            Route("/v1/messages/count_tokens", keyed({"POST": messages.count})),
+            Route("/v1/models", keyed({"GET": models.list})),
+            Route("/v1/models/{id:path}", keyed({"GET": models.get})),
+            Route("/", public({"GET": status.hello})),
+            Route("/api/hello", public({"GET": status.hello})),
+            Route("/health", public({"GET": status.health})),
+            Route("/ready", public({"GET": status.ready})),
+            Route("/metrics", keyed({"GET": status.metrics})),
+        ]
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: object) -> AsyncIterator[None]:
+        """Starts the engines with the server and frees them after it, where somebody else runs the server."""
+        await self.service.client.start()
+        yield
+        await self.service.client.aclose()
+
+
+def create_app(served: MessagesService | InferenceEngine, settings: Settings | None = None) -> DragomanApp:
+    """The application over a service, an engine, or a client of many engines.
+
+    It can be mounted in another application; then whoever mounts it starts and closes the engines.
+    """
+    settings = settings or Settings()
+    if not isinstance(served, MessagesService):
+        served = create_service(served, settings)
+    return DragomanApp(served, settings)
+
+
+def create_service(
+    engine: InferenceEngine, settings: Settings, metrics: Metrics | None = None
+) -> MessagesService:
+    """The service over an engine, or over a client of many, with the settings' signature keys."""
+    client = (
+        engine if isinstance(engine, InferenceEngineClient) else InferenceEngineClient([engine], settings)
+    )
+    return MessagesService(client, Signer(signature_keys(settings)), settings, ids=new_id, metrics=metrics)

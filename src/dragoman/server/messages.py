@@ -1,0 +1,132 @@
+"""POST /v1/messages and POST /v1/messages/count_tokens."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dragoman.errors import InvalidRequestError
+from dragoman.routing.session import session_key
+from dragoman.server.exchange import JSON, Exchange, Headers, require_json, require_version
+from dragoman.server.guard import Guard
+from dragoman.server.traffic import Traffic
+from dragoman.service import Answer, AnswerStream, MessagesService
+from dragoman.settings import Settings
+from dragoman.wire.anthropic.codec import decode_count, decode_messages, unknown_fields
+from dragoman.wire.anthropic.models import TokenCount
+from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
+from dragoman.wire.identity import Caller
+
+
+class OriginalCount(msgspec.Struct):
+    """The count before any edit of the context; none is made here."""
+
+    original_input_tokens: int
+
+
+class ManagedTokenCount(TokenCount):
+    """The answer to a count that asked for context management."""
+
+    context_management: OriginalCount
+
+
+class MessagesEndpoint:
+    """The two questions that reach a model."""
+
+    def __init__(self, service: MessagesService, settings: Settings, guard: Guard, traffic: Traffic) -> None:
+        self._service = service
+        self._settings = settings
+        self._guard = guard
+        self._traffic = traffic
+
+    async def create(self, exchange: Exchange) -> None:
+        """Answers a Messages request, streamed or whole."""
+        async with self._traffic.admit(exchange):
+            body = await self._body(exchange)
+            request = decode_messages(body)
+            caller = self._caller(exchange, request, body, MessagesRequest)
+            exchange.watch()
+            if request.stream:
+                stream = await self._service.stream(request, caller, size=len(body))
+                await self._stream(exchange, stream)
+            else:
+                answer = await self._service.create(request, caller, size=len(body))
+                await self._whole(exchange, answer)
+
+    async def count(self, exchange: Exchange) -> None:
+        """Counts the tokens of a request's prompt."""
+        async with self._traffic.admit(exchange):
+            body = await self._body(exchange)
+            request = decode_count(body)
+            caller = self._caller(exchange, request, body, CountTokensRequest)
+            exchange.watch()
+            tokens = await self._service.count_tokens(request, caller)
+            exchange.notes["input_tokens"] = tokens
+            counted = (
+                TokenCount(tokens)
+                if request.context_management is None
+                else ManagedTokenCount(tokens, OriginalCount(tokens))
+            )
+            await exchange.respond(200, msgspec.json.encode(counted))
+
+    async def _whole(self, exchange: Exchange, answer: Answer) -> None:
+        usage, reason = answer.message.usage, answer.message.stop_reason
+        _note(exchange, answer.engine, usage.input_tokens, usage.output_tokens, reason)
+        await exchange.respond(200, answer.body, [JSON, *_engine_header(answer.engine)])
+
+    async def _stream(self, exchange: Exchange, answer: AnswerStream) -> None:
+        exchange.on_error = answer.fail
+        try:
+            stall = self._settings.timeouts.stall
+            await exchange.begin_stream(_engine_header(answer.engine), stall=stall)
+            await answer.play(exchange.write)
+            await exchange.end()
+        finally:
+            await answer.aclose()
+            usage = answer.events.usage
+            read, written = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
+            _note(exchange, answer.engine, read, written, answer.events.stop_reason)
+            if answer.error is not None:
+                exchange.notes["error"] = answer.error.type
+
+    async def _body(self, exchange: Exchange) -> bytes:
+        if self._guard.is_open:
+            require_json(exchange)
+        settings = self._settings
+        return await exchange.body(limit=settings.limits.body_bytes, seconds=settings.timeouts.body)
+
+    def _caller(
+        self, exchange: Exchange, request: CountTokensRequest, body: bytes, kind: type[CountTokensRequest]
+    ) -> Caller:
+        """Who asks, and for which model; in strict mode, whether the request holds what it may not."""
+        version = require_version(exchange)
+        if self._settings.strict:
+            for path in unknown_fields(body, kind):
+                raise InvalidRequestError(f"{path}: Extra inputs are not permitted")
+        exchange.model = self._service.resolve(request.model)
+        headers = exchange.headers()
+        betas = ",".join(exchange.header_values(b"anthropic-beta")).split(",")
+        return Caller(
+            request_id=exchange.request_id,
+            scope=exchange.scope_name,
+            session=session_key(request, headers),
+            agent_id=headers.get("x-claude-code-agent-id"),
+            parent_agent_id=headers.get("x-claude-code-parent-agent-id"),
+            betas=tuple(beta.strip() for beta in betas if beta.strip()),
+            api_version=version,
+        )
+
+
+def _engine_header(engine: str | None) -> Headers:
+    """Which engine answers, where that is known."""
+    plain = "".join(c if c.isascii() and c.isprintable() else "_" for c in engine or "")
+    return [(b"x-dragoman-engine", plain.encode())] if plain else []
+
+
+def _note(exchange: Exchange, engine: str | None, read: int, written: int, stop: str | None) -> None:
+    """What the log line says about an answer."""
+    exchange.notes["input_tokens"] = read
+    exchange.notes["output_tokens"] = written
+    if engine:
+        exchange.notes["engine"] = engine
+    if stop:
+        exchange.notes["stop"] = stop

@@ -1,0 +1,101 @@
+"""The HTTP protocol of uvicorn, with our answers where the parser itself gives up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from dragoman.errors import DragomanError, InvalidRequestError, RequestTimeoutError, RequestTooLargeError
+from dragoman.server.exchange import ABORT
+from dragoman.server.ids import new_id
+from dragoman.wire.anthropic.errors import encode_error
+
+# The longest head (request line and headers) that is read.
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection; the head of a request must arrive within `head_seconds`."""
+
+    head_seconds = 30.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """A client connected."""
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: counted as long as they belong to a head."""
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, RequestTooLargeError(f"the head is larger than {MAX_HEAD_BYTES} bytes"))
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"cut": self.transport.abort}}
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._stop_head_timer()
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn answers to bytes that are not HTTP."""
+        self._refuse(400, InvalidRequestError("the request is not valid HTTP"))
+
+    def timeout_keep_alive_handler(self) -> None:
+        """An idle connection: what the client never read is not kept for it."""
+        if self.transport.get_write_buffer_size() > 0:
+            self.transport.abort()
+        super().timeout_keep_alive_handler()
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        if self._head_bytes:
+            self._refuse(408, RequestTimeoutError("the request's head did not arrive in time"))
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, error: DragomanError) -> None:
+        """Answers in the API's envelope and hangs up; only hangs up inside an answer that has begun."""
+        self._stop_head_timer()
+        if self.transport.is_closing():
+            return
+        is_inside = self.cycle and self.cycle.response_started and not self.cycle.response_complete
+        if not is_inside:
+            request_id = new_id("req")
+            body = encode_error(error, request_id)
+            head = (
+                f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+                f"request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(STATUS_LINE[status] + head.encode() + body)
+        self.transport.close()
+
+
+def with_timeouts(head_seconds: float) -> type[Protocol]:
+    """The protocol with a setting's timeout."""
+    attributes: dict[str, Any] = {"head_seconds": head_seconds}
+    return type("Protocol", (Protocol,), attributes)

@@ -1,0 +1,163 @@
+"""One server process: sockets, signals, and the way from a first signal to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+import uvloop
+
+from dragoman.engines.registry import build_client
+from dragoman.errors import DragomanError, SettingsError
+from dragoman.observe.logs import log
+from dragoman.routing.client import InferenceEngineClient
+from dragoman.server.app import DragomanApp, create_app
+from dragoman.server.guard import is_loopback
+from dragoman.server.protocol import with_timeouts
+from dragoman.settings import Settings
+from dragoman.wire.openai import ModelCard
+
+# How long connections that were told to close may take, in seconds.
+_CLOSING = 2
+
+
+def check_address(settings: Settings) -> None:
+    """Refuses a door without keys that others could reach."""
+    if settings.api_keys or is_loopback(settings.host):
+        return
+    raise SettingsError(
+        f"settings: host {settings.host} can be reached from other machines, and there are no API keys; "
+        "set api_keys (a name and a key each) in dragoman.toml or DRAGOMAN_API_KEYS, or keep host 127.0.0.1"
+    )
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A bound socket that does not listen yet, so that nobody waits for an engine that still loads."""
+    check_address(settings)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((settings.host, settings.port))
+    except OSError as error:
+        sock.close()
+        why = "the port is in use" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
+        raise SettingsError(
+            f"settings: cannot listen on {settings.host} port {settings.port}: {why}; "
+            "--port chooses another one"
+        ) from error
+    sock.set_inheritable(True)
+    return sock
+
+
+def address_of(sock: socket.socket) -> str:
+    """The URL at which a bound socket can be reached."""
+    host, port = sock.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown, not bound
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+OnReady = Callable[["Server", list[ModelCard]], None]
+"""Called when requests are accepted, with the models that are served (none where no engine answers yet)."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn with our way out.
+
+    The first signal lets running answers end (new ones get 529, `/ready` fails), a second ends the process at
+    once.
+    """
+
+    def __init__(
+        self,
+        app: DragomanApp,
+        settings: Settings,
+        on_ready: OnReady,
+        signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=with_timeouts(settings.timeouts.body),
+                ws="none",
+                loop="uvloop",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=int(settings.timeouts.keep_alive) or 1,
+                timeout_graceful_shutdown=_CLOSING,
+            )
+        )
+        self._service = app.service
+        self._traffic = app.traffic
+        self._seconds = settings.timeouts.shutdown
+        self._on_ready = on_ready
+        self._handled = signals
+        self._signals = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens."""
+        await super().startup(sockets)
+        self._on_ready(self, await self._models())
+
+    async def _models(self) -> list[ModelCard]:
+        try:
+            return await self._service.models()
+        except DragomanError as error:
+            log(logging.WARNING, error.message, {"detail": error.log_detail})
+            return []
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends what runs while it still listens, then closes every connection."""
+        await self._traffic.drain(self._seconds)
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handles signals while the server runs; unlike uvicorn, it does not raise them again after."""
+        kept = {number: signal.signal(number, self.handle_exit) for number in self._handled}
+        try:
+            yield
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """One signal."""
+        self._signals += 1
+        self.should_exit = True
+        if self._signals > 1:
+            os._exit(128 + sig)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that servers run on."""
+    return uvloop.new_event_loop()
+
+
+async def serve(
+    settings: Settings,
+    sock: socket.socket,
+    on_ready: OnReady,
+    *,
+    client: InferenceEngineClient | None = None,
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> None:
+    """Serves on a bound socket until a signal comes; starts and closes the engines."""
+    client = client or build_client(settings)
+    try:
+        await client.start()
+        app = create_app(client, settings)
+        await Server(app, settings, on_ready, signals).serve([sock])
+    finally:
+        await client.aclose()

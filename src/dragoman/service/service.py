@@ -1,0 +1,190 @@
+"""The story of a request: from a Messages request to an engine, and its answer back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from dragoman.engines.base import EngineHealth
+from dragoman.errors import DragomanError
+from dragoman.observe.metrics import Metrics
+from dragoman.routing.client import InferenceEngineClient
+from dragoman.service.spellings import Spellings
+from dragoman.service.stream import AnswerStream
+from dragoman.settings import Settings
+from dragoman.translate.options import RequestOptions, Translation
+from dragoman.translate.request import to_chat
+from dragoman.translate.response import to_message
+from dragoman.translate.signature import NONCE_BYTES, Signer
+from dragoman.translate.stream import MessageStream, StreamOptions
+from dragoman.translate.usage import usage_estimate
+from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
+from dragoman.wire.anthropic.response import MessageOut, Usage
+from dragoman.wire.identity import Caller
+from dragoman.wire.openai import ModelCard
+
+# The beta under which a thinking budget may pass max_tokens.
+_INTERLEAVED = "interleaved-thinking-2025-05-14"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer: its JSON, what it says, and the engine that gave it."""
+
+    body: bytes
+    message: MessageOut
+    engine: str
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request on its way: translated, with what its answer's translation has to know."""
+
+    caller: Caller
+    model: str
+    translation: Translation
+    options: StreamOptions
+
+
+class MessagesService:
+    """The Messages API over one engine or many.
+
+    `ids` makes an id from its prefix ("msg"). All methods raise `DragomanError`s only.
+    """
+
+    def __init__(
+        self,
+        client: InferenceEngineClient,
+        signer: Signer,
+        settings: Settings,
+        *,
+        ids: Callable[[str], str],
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.client = client
+        self.metrics = metrics or Metrics()
+        self._signer = signer
+        self._settings = settings
+        self._ids = ids
+        self._spellings = Spellings(settings.limits.remembered_calls)
+
+    async def create(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> Answer:
+        """The whole answer to a request; `size` as for a stream."""
+        call = await self._prepare(request, caller, size)
+        with _Watched(self.metrics):
+            completion = await self.client.chat_completion(call.translation.chat)
+            message, calls = to_message(completion, call.options, self._seal)
+        self._remember(call, message.usage, calls)
+        return Answer(body=msgspec.json.encode(message), message=message, engine=completion.engine)
+
+    async def stream(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> AnswerStream:
+        """The answer to a request as a stream; raises what the engine refuses before its first answer.
+
+        `size` is the length of the request's body in bytes: from it comes the first guess of its tokens.
+        """
+        call = await self._prepare(request, caller, size)
+        with _Watched(self.metrics):
+            return await AnswerStream(
+                partial(self.client.stream_chat_completion, call.translation.chat),
+                MessageStream(call.options, self._seal),
+                estimate=call.options.input_estimate,
+                ping_interval=self._settings.ping_interval,
+                on_first=partial(self.metrics.first_token, call.model),
+                on_end=partial(self._streamed, call),
+            ).opened()
+
+    async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> int:
+        """Tokens of the prompt, by the engine's own template and tokenizer."""
+        translation = await self._translate(request, caller, self.client.resolve(request.model))
+        with _Watched(self.metrics):
+            return await self.client.count_tokens(translation.chat)
+
+    async def models(self) -> list[ModelCard]:
+        """The models that are served, the default first."""
+        return await self.client.models()
+
+    def resolve(self, model: str) -> str:
+        """The served model for a name, which may be an alias; `NotFoundError` lists what there is."""
+        return self.client.resolve(model)
+
+    async def health(self) -> EngineHealth:
+        """Whether a request could be answered now."""
+        return await self.client.health()
+
+    # ---- the steps ---------------------------------------------------------------------------------------
+
+    async def _prepare(self, request: MessagesRequest, caller: Caller, size: int) -> Call:
+        model = self.client.resolve(request.model)
+        translation = await self._translate(request, caller, model)
+        capabilities = await self.client.capabilities(model)
+        options = StreamOptions(
+            message_id=self._ids("msg"),
+            model=request.model,
+            request_id=caller.request_id,
+            display=translation.display,
+            context_management=translation.context_management,
+            max_tokens=translation.max_tokens,
+            context_length=capabilities.context_length,
+            held_bytes=self._settings.limits.held_bytes,
+            known_tools=frozenset(tool.name for tool in request.tools or () if tool.name),
+            parallel=translation.chat.parallel_tool_calls is not False,
+            input_estimate=usage_estimate(size),
+        )
+        return Call(caller=caller, model=model, translation=translation, options=options)
+
+    async def _translate(self, request: CountTokensRequest, caller: Caller, model: str) -> Translation:
+        settings = self._settings
+        options = RequestOptions(
+            model=model,
+            capabilities=await self.client.capabilities(model),
+            foreign_thinking=settings.foreign_thinking,
+            text_only_images=settings.text_only_images,
+            image_urls=settings.image_urls,
+            interleaved_thinking=_INTERLEAVED in caller.betas,
+            open_thinking=self._signer.open,
+            spelling=self._spellings.of(caller),
+            request_id=caller.request_id,
+            placement_key=caller.placement_key,
+        )
+        translation = to_chat(request, options)
+        self.metrics.thinking_dropped(translation.dropped_thinking)
+        return translation
+
+    def _seal(self, text: str, visible: bool) -> str:
+        return self._signer.seal(text, visible=visible, nonce=secrets.token_bytes(NONCE_BYTES))
+
+    def _streamed(self, call: Call, answer: AnswerStream) -> None:
+        self._remember(call, answer.events.usage, answer.events.calls)
+        if answer.error is not None:
+            count_failure(self.metrics, answer.engine or "", answer.error)
+
+    def _remember(self, call: Call, usage: Usage | None, calls: list[tuple[str, str]]) -> None:
+        self._spellings.remember(call.caller, calls)
+        if usage is not None:
+            self.metrics.tokens(
+                call.model,
+                read=usage.input_tokens,
+                cached=usage.cache_read_input_tokens,
+                written=usage.output_tokens,
+            )
+
+
+class _Watched:
+    """Counts the engine's failures inside a `with` block."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DragomanError):
+            count_failure(self._metrics, "", error)
+
+
+def count_failure(metrics: Metrics, engine: str, error: DragomanError) -> None:
+    """Counts an error that is the engine's and not the client's."""
+    if error.status >= 500 and error.status != 501:
+        metrics.engine_failed(engine, error.type)

@@ -1,0 +1,172 @@
+"""One streamed answer: events out as the engine's chunks come in, and pings while they do not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from dragoman.engines.base import ChatStream
+from dragoman.errors import DragomanError
+from dragoman.translate.stream import MessageStream
+from dragoman.wire.openai import ChatChunk
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+class AnswerStream:
+    """An answer that is being given; made by `MessagesService.stream`.
+
+    `play` writes all of it; iterating reads the same bytes one write at a time. `engine` names the engine
+    that answers, None as long as none has. `events` holds what is known of the message. An engine that
+    fails before `opened` returns raises its error; later, its error is the stream's last event.
+    """
+
+    def __init__(
+        self,
+        opening: Callable[[], Awaitable[ChatStream]],
+        events: MessageStream,
+        *,
+        estimate: int,
+        ping_interval: float,
+        on_first: Callable[[float], None],
+        on_end: Callable[[AnswerStream], None],
+    ) -> None:
+        self.events = events
+        self.engine: str | None = None
+        self.error: DragomanError | None = None
+        self._opening = opening
+        self._estimate = estimate
+        self._interval = ping_interval
+        self._on_first = on_first
+        self._on_end = on_end
+        self._began = time.monotonic()
+        self._chunks: ChatStream | None = None
+        self._first: asyncio.Task[list[ChatChunk] | None] | None = None
+        self._written = 0.0
+        self._is_writing = False
+
+    async def opened(self) -> AnswerStream:
+        """This stream, when the engine gave its first answer or the ping interval passed."""
+        self._first = asyncio.create_task(self._read_first())
+        try:
+            await asyncio.wait({self._first}, timeout=self._interval)
+            if self._first.done():
+                self._first.result()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def _read_first(self) -> list[ChatChunk] | None:
+        """The first read of the engine's answer; None where the answer ends without any."""
+        self._chunks = await self._opening()
+        self.engine = self._chunks.engine
+        return await anext(self._chunks, None)
+
+    async def play(self, write: Write) -> None:
+        """Writes every event; ends when the message has, or with an error event.
+
+        `write` may wait: nothing is read from the engine meanwhile. Cancelling stops the engine's work.
+        """
+        pinger = asyncio.create_task(self._ping(write))
+        try:
+            await self._play(write)
+        except DragomanError as error:
+            await self._put(write, self.fail(error))
+        finally:
+            pinger.cancel()
+            self._on_end(self)
+            await self.aclose()
+
+    async def _play(self, write: Write) -> None:
+        events, first = self.events, self._first
+        assert first is not None, "opened() comes first"
+        batch = first.result() if first.done() else None
+        await self._put(write, events.start(self._count(batch)) + (events.feed(batch) if batch else b""))
+        if not first.done():
+            batch = await first
+            await self._put(write, events.feed(batch) if batch else b"")
+        if batch is not None and not events.finished:
+            await self._pump(write)
+        await self._put(write, b"" if events.finished else events.end())
+        self.error = events.fault
+
+    async def _pump(self, write: Write) -> None:
+        events, chunks = self.events, self._chunks
+        assert chunks is not None
+        waits_for_content = self._note_first() if events.started_content else True
+        async for batch in chunks:
+            data = events.feed(batch)
+            if data:
+                await self._put(write, data)
+            if waits_for_content and events.started_content:
+                waits_for_content = self._note_first()
+            if events.finished:
+                return
+
+    def _note_first(self) -> bool:
+        self._on_first(time.monotonic() - self._began)
+        return False
+
+    async def _put(self, write: Write, data: bytes) -> None:
+        if not data:
+            return
+        self._is_writing = True
+        await write(data)
+        self._is_writing = False
+        self._written = time.monotonic()
+
+    async def _ping(self, write: Write) -> None:
+        """Writes a ping whenever the client heard nothing for the interval."""
+        while not self.events.finished:
+            silence = time.monotonic() - self._written
+            if self._is_writing or silence < self._interval:
+                await asyncio.sleep(self._interval if self._is_writing else self._interval - silence)
+                continue
+            self._written = time.monotonic()
+            ping = self.events.ping()
+            if ping:
+                await write(ping)
+
+    def _count(self, batch: list[ChatChunk] | None) -> int:
+        """Input tokens for the stream's head: the engine's early count, else the estimate; never 0."""
+        for chunk in batch or ():
+            if chunk.usage is not None and chunk.usage.prompt_tokens > 0:
+                return chunk.usage.prompt_tokens
+        return self._estimate
+
+    def fail(self, error: DragomanError) -> bytes:
+        """The error event that ends the stream; nothing where it has ended."""
+        self.error = error
+        return b"" if self.events.finished else self.events.fail(error)
+
+    async def aclose(self) -> None:
+        """Stops the engine's work. Safe at any moment, more than once."""
+        first = self._first
+        if first is not None:
+            first.cancel()
+            await asyncio.wait({first})
+            # asked for, so that a failure which nobody waits for any more is no failure of the loop
+            _ = first.cancelled() or first.exception()
+        if self._chunks is not None:
+            await self._chunks.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The stream's bytes, one write at a time; the engine is not read ahead."""
+        pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+
+        async def play() -> None:
+            try:
+                await self.play(pieces.put)
+            finally:
+                await pieces.put(None)
+
+        player = asyncio.create_task(play())
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            await player
+        finally:
+            player.cancel()
+            await asyncio.wait({player})
