@@ -80,12 +80,6 @@ DIFFERENCES: tuple[Row, ...] = (
     ),
     Row("count.thread", "ours", "refused", "a count of a part of a conversation would be wrong"),
     # --- turns ---
-    Row(
-        "turn.content",
-        "stricter",
-        "refused",
-        "the SDK lets a system turn go without; one that says nothing is a mistake",
-    ),
     Row("turn.clear_at", "laxer", "lenient", "unknown words have no effect"),
     Row("turn.output_config.format", "ours", "refused", "known so that its refusal can name it"),
     Row("turn.output_config.task_budget", "ours", "no effect", "engines know no budget for a task"),

@@ -57,6 +57,11 @@ def test_unknown_fields_are_accepted() -> None:
     assert request.messages[0].content[1] == TextBlock(text="b", citations=msgspec.Raw(b"null"))
 
 
+def test_a_system_turn_that_sets_an_effort_needs_no_content() -> None:
+    turn = {"role": "system", "output_config": {"effort": "low"}}
+    assert decode_messages(body(messages=[USER, turn])).messages[1].content == []
+
+
 def test_a_count_needs_no_max_tokens() -> None:
     assert decode_count(b'{"model":"m","messages":[{"role":"user","content":"a"}]}').model == "m"
     with pytest.raises(InvalidRequestError, match=r"^model: Field required$"):
@@ -81,6 +86,12 @@ def test_a_count_needs_no_max_tokens() -> None:
             "messages.1.role: Input should be 'assistant', 'system' or 'user', not 'tool'",
         ),
         (body(messages=[{"role": "user"}]), "messages.0.content: Field required"),
+        (body(messages=[USER, {"role": "system"}]), "messages.1.content: Field required"),
+        (body(messages=[{"role": "system", "output_config": {}}]), "messages.0.content: Field required"),
+        (
+            body(messages=[{"role": "assistant", "output_config": {"effort": "low"}}]),
+            "messages.0.content: Field required",
+        ),
         (
             body(messages=[{"role": "user", "content": None}]),
             "messages.0.content: Input should be a string or an array, not null",

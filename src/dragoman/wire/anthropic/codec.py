@@ -9,7 +9,7 @@ import msgspec
 
 from dragoman.errors import InvalidRequestError
 from dragoman.wire.anthropic.explain import explain
-from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
+from dragoman.wire.anthropic.request import CountTokensRequest, Message, MessagesRequest, NoContent
 from dragoman.wire.anthropic.shape import unknown_paths
 
 Request = TypeVar("Request", bound=CountTokensRequest)
@@ -48,9 +48,18 @@ def unknown_fields(body: bytes, kind: type[CountTokensRequest] = MessagesRequest
 def _decode(decoder: msgspec.json.Decoder[Request], body: bytes, kind: type[Request]) -> Request:
     try:
         _check_text(body)
-        return _decode_deeper(decoder, body, _MARGIN)
+        request = _decode_deeper(decoder, body, _MARGIN)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(explain(error, kind, empty=not body)) from error
+    for number, message in enumerate(request.messages):
+        if type(message.content) is NoContent and not _sets_effort(message):
+            raise InvalidRequestError(f"messages.{number}.content: Field required")
+    return request
+
+
+def _sets_effort(message: Message) -> bool:
+    config = message.output_config
+    return message.role == "system" and config is not None and config.effort is not None
 
 
 def _decode_deeper(decoder: msgspec.json.Decoder[Request], body: bytes, calls: int) -> Request:

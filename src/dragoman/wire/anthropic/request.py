@@ -27,11 +27,15 @@ class OutputConfig(msgspec.Struct, kw_only=True):
     task_budget: Raw | UnsetType = UNSET
 
 
+class NoContent(list[ContentBlock]):
+    """The empty content of a turn that came without the key: only a system turn that sets an effort may."""
+
+
 class Message(msgspec.Struct, kw_only=True):
     """One turn of the conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[ContentBlock]
+    content: str | list[ContentBlock] = msgspec.field(default_factory=NoContent)
     clear_at: str | None = None
     output_config: OutputConfig | None = None
 
