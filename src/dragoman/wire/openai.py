@@ -61,11 +61,14 @@ class ChatMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class FunctionSpec(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A tool's declaration; `parameters` are the bytes of its JSON Schema as they came."""
+    """A tool's declaration; `parameters` are the bytes of its JSON Schema as they came.
+
+    The order is that of the wire: templates print it, and models were trained on it.
+    """
 
     name: str
-    parameters: msgspec.Raw
     description: str | None = None
+    parameters: msgspec.Raw
     strict: bool | None = None
 
 
