@@ -185,7 +185,7 @@ class ScriptedInferenceEngine(InferenceEngine):
         self._models = [ModelCard(id=model, context_length=capabilities.context_length) for model in models]
         self._capabilities = capabilities
 
-    async def capabilities(self, model: str) -> EngineCapabilities:  # noqa: ARG002 - every model can the same
+    async def capabilities(self, model: str) -> EngineCapabilities:
         """What was given."""
         return self._capabilities
 

@@ -1,4 +1,4 @@
-"""Chunks of a stream folded into the whole answer."""
+"""Chunks of a stream folded into the whole answer, and the way back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dragoman.wire.openai import (
     ChatChoice,
     ChatChunk,
     ChatCompletion,
+    ChatDelta,
     ChunkChoice,
     FunctionDelta,
     ToolCallDelta,
@@ -63,3 +64,18 @@ def _add_call(calls: dict[int, ToolCallDelta], part: ToolCallDelta) -> None:
 
 def _joined(text: str | None, piece: str | None) -> str | None:
     return piece if text is None else text + (piece or "")
+
+
+def as_chunk(completion: ChatCompletion) -> ChatChunk:
+    """A whole answer as the one chunk of a stream."""
+    choice = completion.choices[0]
+    said = choice.message
+    delta = ChatDelta(
+        content=said.content,
+        reasoning=said.reasoning,
+        tool_calls=said.tool_calls,
+        refusal=said.refusal,
+        role=said.role,
+    )
+    piece = ChunkChoice(delta=delta, finish_reason=choice.finish_reason, matched_stop=choice.matched_stop)
+    return ChatChunk(choices=[piece], usage=completion.usage, id=completion.id, model=completion.model)

@@ -1,0 +1,34 @@
+"""Dialects: what each kind of server spells in its own way, as data and pure functions."""
+
+from __future__ import annotations
+
+from dragoman.engines.dialects.base import Ask, CardList, Dialect
+from dragoman.engines.dialects.generic import GenericDialect
+from dragoman.engines.dialects.llamacpp import LlamaCppDialect
+from dragoman.engines.dialects.ollama import OllamaDialect
+from dragoman.engines.dialects.sglang import SGLangDialect
+from dragoman.engines.dialects.vllm import VLLMDialect
+
+# In the order in which a server is asked: SGLang also answers Ollama's questions.
+DIALECTS: dict[str, type[Dialect]] = {
+    "llamacpp": LlamaCppDialect,
+    "sglang": SGLangDialect,
+    "ollama": OllamaDialect,
+    "vllm": VLLMDialect,
+    "generic": GenericDialect,
+}
+# What a server's list of models says of its maker.
+_OWNERS = {"llamacpp": "llamacpp", "sglang": "sglang", "vllm": "vllm", "library": "ollama"}
+
+
+async def detect(ask: Ask) -> Dialect:
+    """The dialect of the server that answers; raises what `ask` raises when nothing does."""
+    cards = (await ask("/v1/models", None)).read(CardList)
+    for card in cards.data if cards else ():
+        if card.owned_by in _OWNERS:
+            return DIALECTS[_OWNERS[card.owned_by]]()
+    for kind in DIALECTS.values():
+        dialect = kind()
+        if await dialect.recognise(ask):
+            return dialect
+    return GenericDialect()

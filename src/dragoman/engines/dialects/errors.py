@@ -1,0 +1,163 @@
+"""What an engine says when it refuses or fails, read into our errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from dragoman.engines.dialects.overflow import Overflow, find_overflow
+from dragoman.errors import (
+    DragomanError,
+    EngineConfigurationError,
+    EngineFaultError,
+    EngineTimeoutError,
+    InvalidRequestError,
+    OverloadedError,
+    RateLimitError,
+    RequestTooLargeError,
+)
+
+
+class ContextOverflowError(InvalidRequestError):
+    """Prompt and answer pass the engine's context; the engine client decides what becomes of it."""
+
+    def __init__(self, overflow: Overflow, log_detail: str) -> None:
+        super().__init__("prompt is too long", log_detail=log_detail)
+        self.overflow = overflow
+
+
+# An error's type where neither HTTP nor its code gives a number.
+_STATUS_OF_TYPE = {
+    "badrequesterror": 400,
+    "bad request": 400,
+    "invalid_request_error": 400,
+    "exceed_context_size_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "notfounderror": 404,
+    "not_found_error": 404,
+    "rate_limit_error": 429,
+    "ratelimiterror": 429,
+    "overloaded_error": 529,
+    "unavailable_error": 503,
+    "serviceunavailableerror": 503,
+    "service_unavailable": 503,
+    "timeout_error": 504,
+}
+# The operator's fault, though the engine calls it a bad request.
+_SET_UP = re.compile(
+    r"--enable-auto-tool-choice|--tool-call-parser|--reasoning-parser|start it with `--jinja`"
+)
+_IMAGE = re.compile(
+    r"image input is not supported|not a multimodal model|at most 0 image"
+    r"|does not support (?:image|multimodal)|(?:image|vision).{0,40}not supported",
+    re.IGNORECASE,
+)
+_LOG_BYTES = 2000
+
+
+class EngineError(msgspec.Struct, frozen=True):
+    """An engine's own words about an error."""
+
+    message: str
+    kind: str
+    code: object
+    numbers: Overflow
+
+
+def error_of_reply(status: int, body: bytes, retry_after: float | None = None) -> DragomanError:
+    """The error of an HTTP answer whose status is no success."""
+    said = _decoded(body)
+    detail = f"engine status {status}: {body[:_LOG_BYTES].decode('utf-8', 'replace')}"
+    if said is None:
+        # without JSON it is not the engine's own word, but a proxy may still say "later" or "not here"
+        status = status if status in {401, 403, 404, 429, 503, 504, 529} else 500
+        said = EngineError("", "", None, Overflow())
+    return _mapped(status, said, detail, retry_after)
+
+
+def error_in_stream(error: object, raw: bytes) -> DragomanError:
+    """The error of an error object inside an answer whose HTTP status was a success."""
+    said = _read(error)
+    detail = f"engine error in its answer: {raw[:_LOG_BYTES].decode('utf-8', 'replace')}"
+    return _mapped(_status(said), said, detail, None)
+
+
+def error_in_body(raw: bytes) -> DragomanError | None:
+    """The error that stands where an answer should, in any of the shapes in use; None if there is none."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if isinstance(value, dict) and (value.get("error") is not None or value.get("object") == "error"):
+        return error_in_stream(value.get("error") or value, raw)
+    return None
+
+
+def _decoded(body: bytes) -> EngineError | None:
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if isinstance(value, dict):
+        return _read(value.get("error") or value)
+    return EngineError(str(value), "", None, Overflow())
+
+
+def _read(error: object) -> EngineError:
+    if not isinstance(error, dict):
+        return EngineError(str(error), "", None, Overflow())
+    fields: dict[str, Any] = error
+    message = fields.get("message") or fields.get("detail") or fields.get("msg") or ""
+    if not isinstance(message, str):
+        message = msgspec.json.encode(message).decode()
+    numbers = Overflow(_int(fields.get("n_prompt_tokens")), _int(fields.get("n_ctx")))
+    return EngineError(message, str(fields.get("type") or ""), fields.get("code"), numbers)
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _status(said: EngineError) -> int:
+    code = said.code
+    if isinstance(code, str) and code.isdigit():
+        code = int(code)
+    if isinstance(code, int) and 400 <= code < 600:
+        return code
+    return _STATUS_OF_TYPE.get(said.kind.lower(), 500)
+
+
+def _mapped(status: int, said: EngineError, detail: str, retry_after: float | None) -> DragomanError:
+    overflow = find_overflow(said.message, (said.code, said.kind)) if status not in {401, 403, 429} else None
+    if overflow is not None:
+        prompt = said.numbers.prompt if said.numbers.prompt is not None else overflow.prompt
+        maximum = said.numbers.maximum if said.numbers.maximum is not None else overflow.maximum
+        return ContextOverflowError(Overflow(prompt, maximum), detail)
+    if _IMAGE.search(said.message):
+        return InvalidRequestError("the model that serves this request cannot see images", log_detail=detail)
+    if _SET_UP.search(said.message):
+        status = 404
+    kind, message = _OF_STATUS.get(status, (EngineFaultError, "the engine failed to answer"))
+    return kind(message, retry_after=retry_after, log_detail=detail)
+
+
+_CONFIGURATION = "the engine is not set up for this request; the server's log says what is missing"
+_OVERLOADED = (OverloadedError, "the engine is overloaded")
+_TIMEOUT = (EngineTimeoutError, "the engine did not answer in time")
+_INVALID = (InvalidRequestError, "the engine refused the request as invalid")
+_OF_STATUS: dict[int, tuple[type[DragomanError], str]] = {
+    400: _INVALID,
+    422: _INVALID,
+    401: (EngineConfigurationError, _CONFIGURATION),
+    403: (EngineConfigurationError, _CONFIGURATION),
+    404: (EngineConfigurationError, _CONFIGURATION),
+    408: _TIMEOUT,
+    504: _TIMEOUT,
+    413: (RequestTooLargeError, "the request is too large for the engine"),
+    429: (RateLimitError, "the engine is at its rate limit"),
+    503: _OVERLOADED,
+    529: _OVERLOADED,
+}

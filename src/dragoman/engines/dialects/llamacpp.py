@@ -1,0 +1,189 @@
+"""llama.cpp's server.
+
+Checked on its server as of October 2026: `verbose` tells the stop string that matched; `return_progress`
+gives the prompt's count before the first token; a whole answer that continues an assistant turn repeats that
+turn, a stream does not; `tool_choice` that names a function is not obeyed, "required" is; `max_tokens` is
+cut to the context.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dragoman.engines.dialects.base import Ask, Dialect, WireChunk, WireCompletion
+from dragoman.engines.dialects.probes import keeps_system_in_place, switches_thinking, thinking_switch
+from dragoman.errors import EngineFaultError
+from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.openai import ChatRequest, ChatUsage, PromptTokensDetails
+
+
+class Timings(msgspec.Struct, gc=False):
+    """Counts so far: prompt tokens from the cache and computed, tokens sampled."""
+
+    cache_n: int = 0
+    prompt_n: int = 0
+    predicted_n: int = 0
+
+
+class Progress(msgspec.Struct, gc=False):
+    """How far the prompt has come: all of its tokens, and those from the cache."""
+
+    total: int
+    cache: int = 0
+
+
+class Verbose(msgspec.Struct, gc=False):
+    """What `verbose` adds that we read."""
+
+    stopping_word: str = ""
+
+
+class LlamaChunk(WireChunk, gc=False, rename={"verbose": "__verbose"}):
+    """A chunk with llama.cpp's own members."""
+
+    timings: Timings | None = None
+    prompt_progress: Progress | None = None
+    verbose: Verbose | None = None
+
+
+class LlamaCompletion(WireCompletion, rename={"verbose": "__verbose"}):
+    """A whole answer with llama.cpp's own members."""
+
+    verbose: Verbose | None = None
+
+
+class _Slot(msgspec.Struct):
+    n_ctx: int | None = None
+
+
+class _Modalities(msgspec.Struct):
+    vision: bool = False
+
+
+class Props(msgspec.Struct):
+    """What `/props` says that we read; `default_generation_settings` tells a slot's context."""
+
+    default_generation_settings: _Slot
+    modalities: _Modalities = msgspec.field(default_factory=_Modalities)
+    chat_template: str = ""
+
+
+class _Prompt(msgspec.Struct):
+    prompt: str
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+class _Tokens(msgspec.Struct):
+    tokens: list[Any]
+
+
+class LlamaCppDialect(Dialect):
+    """llama.cpp: counts with its own endpoint, tells its context per slot, renders templates on request."""
+
+    name = "llamacpp"
+    chunk = LlamaChunk
+    completion = LlamaCompletion
+
+    async def recognise(self, ask: Ask) -> bool:
+        """Only llama.cpp describes its slots in `/props`."""
+        return (await ask("/props", None)).read(Props) is not None
+
+    async def capabilities(self, ask: Ask, model: str) -> EngineCapabilities:
+        """Context and images from `/props`; the template's habits by rendering probes."""
+
+        async def render(members: dict[str, Any]) -> str | None:
+            rendered = (await ask("/apply-template", {"model": model, **members})).read(_Prompt)
+            return None if rendered is None else rendered.prompt
+
+        props = (await ask("/props", None)).read(Props)
+        if props is None:
+            raise EngineFaultError("the engine did not describe itself", log_detail="no /props")
+        switch = await switches_thinking(render)
+        return EngineCapabilities(
+            context_length=props.default_generation_settings.n_ctx,
+            fills_context=True,
+            images=props.modalities.vision,
+            reasoning=switch
+            or "<think>" in props.chat_template
+            or "reasoning_content" in props.chat_template,
+            reasoning_switch=switch,
+            continuation=True,
+            counting=True,
+            matched_stop=True,
+            early_usage=True,
+            system_in_place=await keeps_system_in_place(render),
+        )
+
+    async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
+        """The server's own count; an older server renders and tokenizes in two questions (text only)."""
+        body = self.body(request, capabilities)
+        reply = await ask("/v1/chat/completions/input_tokens", body)
+        counted = reply.read(_Count)
+        if counted is not None:
+            return counted.input_tokens
+        if reply.status != 404 or request.has_images:
+            raise self.refused(reply)
+        rendered = await ask("/apply-template", body)
+        prompt = rendered.read(_Prompt)
+        if prompt is None:
+            raise self.refused(rendered)
+        question = {"content": prompt.prompt, "add_special": True, "parse_special": True}
+        tokenized = await ask("/tokenize", question)
+        tokens = tokenized.read(_Tokens)
+        if tokens is None:
+            raise self.refused(tokenized)
+        return len(tokens.tokens)
+
+    def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
+        """Adds the thinking switch and budget, and the wish for the matched stop and the prompt cache."""
+        body["cache_prompt"] = True
+        if request.stop:
+            body["verbose"] = True
+        if capabilities.reasoning_switch and request.reasoning.enabled is not None:
+            body["chat_template_kwargs"] = thinking_switch(request.reasoning.enabled)
+        if request.reasoning.budget_tokens is not None and request.reasoning.enabled is not False:
+            body["thinking_budget_tokens"] = request.reasoning.budget_tokens
+        choice = request.tool_choice
+        if choice is not None and choice.mode == "function":
+            # a named function is not obeyed: with that one alone, "required" forces it
+            body["tools"] = [tool for tool in request.tools if tool.function.name == choice.name]
+            body["tool_choice"] = "required"
+
+    def prepare_stream(self, body: dict[str, Any], *, counted: bool) -> None:
+        """The prompt's count comes early; where asked, the tokens so far come with every chunk."""
+        body["return_progress"] = True
+        if counted:
+            body["timings_per_token"] = True
+
+    def needs_stream(self, request: ChatRequest) -> bool:
+        """A whole answer would repeat the turn that it continues."""
+        return request.continue_final
+
+    def read_chunk(self, chunk: WireChunk) -> None:
+        """Progress and timings become usage; the word that stopped becomes the matched stop."""
+        super().read_chunk(chunk)
+        assert isinstance(chunk, LlamaChunk)
+        if chunk.usage is None:
+            if chunk.prompt_progress is not None:
+                chunk.usage = _usage(chunk.prompt_progress.total, chunk.prompt_progress.cache, 0)
+            elif chunk.timings is not None:
+                said = chunk.timings
+                chunk.usage = _usage(said.cache_n + said.prompt_n, said.cache_n, said.predicted_n)
+        if chunk.verbose is not None and chunk.choices:
+            chunk.choices[0].matched_stop = chunk.verbose.stopping_word or None
+
+    def read_completion(self, completion: WireCompletion) -> None:
+        """The word that stopped becomes the matched stop."""
+        super().read_completion(completion)
+        assert isinstance(completion, LlamaCompletion)
+        if completion.verbose is not None and completion.choices:
+            completion.choices[0].matched_stop = completion.verbose.stopping_word or None
+
+
+def _usage(prompt: int, cached: int, sampled: int) -> ChatUsage:
+    return ChatUsage(prompt, sampled, PromptTokensDetails(cached_tokens=cached))

@@ -1,0 +1,35 @@
+"""Questions by rendering: what a chat template does, seen on a prompt that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Render = Callable[[dict[str, Any]], Awaitable[str | None]]
+"""Renders messages (and more members of a request) to the prompt's text; None where the template refuses."""
+
+_MARKS = ("alpha-1", "bravo-2", "charlie-3", "delta-4")
+_ROLES = ("system", "user", "system", "user")
+
+
+async def keeps_system_in_place(render: Render) -> bool:
+    """Whether a system turn after the first renders, and where it stands."""
+    messages = [{"role": role, "content": mark} for role, mark in zip(_ROLES, _MARKS, strict=True)]
+    prompt = await render({"messages": messages})
+    if prompt is None:
+        return False
+    places = [prompt.find(mark) for mark in _MARKS]
+    return places == sorted(places) and places[0] >= 0
+
+
+async def switches_thinking(render: Render) -> bool:
+    """Whether the template's thinking switch changes the prompt."""
+    messages = [{"role": "user", "content": _MARKS[0]}]
+    on = await render({"messages": messages, "chat_template_kwargs": thinking_switch(True)})
+    off = await render({"messages": messages, "chat_template_kwargs": thinking_switch(False)})
+    return on is not None and off is not None and on != off
+
+
+def thinking_switch(enabled: bool) -> dict[str, bool]:
+    """The template arguments that turn thinking on or off: templates read one name or the other."""
+    return {"enable_thinking": enabled, "thinking": enabled}

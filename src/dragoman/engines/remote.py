@@ -1,0 +1,282 @@
+"""RemoteInferenceEngine: any OpenAI-compatible server, in its own dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from dragoman.engines.base import ChatStream, EngineHealth, InferenceEngine
+from dragoman.engines.dialects import DIALECTS, detect
+from dragoman.engines.dialects.base import CardList, Dialect, decode_answer
+from dragoman.engines.dialects.errors import ContextOverflowError, error_in_body, error_of_reply
+from dragoman.engines.remote_stream import RemoteStream
+from dragoman.engines.stops import StopFilter
+from dragoman.engines.transport import Transport, engine_root, read_whole, refusal
+from dragoman.engines.whole import as_chunk, fold
+from dragoman.errors import (
+    DragomanError,
+    EngineFaultError,
+    EngineTimeoutError,
+    InvalidRequestError,
+    NotSupportedError,
+    OverloadedError,
+    PromptTooLongError,
+)
+from dragoman.settings import EngineEntry, Limits, Timeouts
+from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+
+CHAT = "/v1/chat/completions"
+T = TypeVar("T")
+
+
+class RemoteInferenceEngine(InferenceEngine):
+    """An engine behind HTTP: its address, key and dialect come from an `EngineEntry`.
+
+    Raises `SettingsError` for an address that is none. What the server is and can do is asked when it is
+    first needed, kept, and asked again after it could not be reached: it need not be up when this starts.
+    """
+
+    def __init__(
+        self, entry: EngineEntry, timeouts: Timeouts | None = None, limits: Limits | None = None
+    ) -> None:
+        root = engine_root(entry.url)
+        key = entry.key or (os.environ.get(entry.key_env, "") if entry.key_env else "")
+        self.name = entry.name or urlsplit(root).netloc
+        self._entry = entry
+        self._timeouts = timeouts or Timeouts()
+        self._transport = Transport(root, key, self._timeouts, limits or Limits())
+        self._given = None if entry.dialect == "auto" else DIALECTS[entry.dialect]()
+        self._dialect: Dialect | None = self._given
+        self._capabilities: dict[str, EngineCapabilities] = {}
+        self._asking = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Asks the server what it is; one that is not up is asked again later."""
+        try:
+            await self.dialect()
+        except DragomanError as error:
+            if not isinstance(error, OverloadedError | EngineTimeoutError | EngineFaultError):
+                raise
+
+    async def dialect(self) -> Dialect:
+        """The dialect that the server speaks, as given or as found."""
+        if self._dialect is None:
+            async with self._asking:
+                if self._dialect is None:
+                    self._dialect = await self._within_probe(detect(self._transport.ask))
+        return self._dialect
+
+    async def capabilities(self, model: str) -> EngineCapabilities:
+        """What the server can do with a model; asked once."""
+        known = self._capabilities.get(model)
+        if known is not None:
+            return known
+        dialect = await self.dialect()
+        async with self._asking:
+            if model not in self._capabilities:
+                found = await self._within_probe(dialect.capabilities(self._transport.ask, model))
+                self._capabilities[model] = found
+        return self._capabilities[model]
+
+    async def models(self) -> list[ModelCard]:
+        """What the server lists, or of that what the entry names, in the entry's order."""
+        reply = await self._transport.ask("/v1/models")
+        listed = reply.read(CardList)
+        if listed is None and not self._entry.models:
+            raise error_of_reply(reply.status if reply.status != 200 else 500, reply.body)
+        cards = {
+            card.id: ModelCard(id=card.id, created=card.created, context_length=card.context_length)
+            for card in (listed.data if listed else ())
+        }
+        return [cards.get(name) or ModelCard(id=name) for name in self._entry.models or cards]
+
+    async def chat_completion(self, request: ChatRequest) -> ChatCompletion:
+        """The whole answer; put together from a stream where the server's own whole would differ."""
+        capabilities = await self.capabilities(request.model)
+        dialect = await self.dialect()
+        if dialect.needs_stream(request) or dialect.matches_stops_here(request, capabilities):
+            return await self._folded(request)
+        return await self._fitting(request, lambda fitted: self._whole(fitted, dialect, capabilities))
+
+    async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
+        """The answer as a stream; an error in its first chunk is raised here."""
+        capabilities = await self.capabilities(request.model)
+        dialect = await self.dialect()
+        return await self._fitting(request, lambda fitted: self._stream(fitted, dialect, capabilities))
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Tokens of the prompt, by the server's own count."""
+        capabilities = await self.capabilities(request.model)
+        dialect = await self.dialect()
+        try:
+            return await dialect.count(self._transport.ask_long, request, capabilities)
+        except ContextOverflowError as error:
+            raise InvalidRequestError("prompt is too long", log_detail=error.log_detail) from error
+
+    async def health(self) -> EngineHealth:
+        """Whether the server answers now; never raises."""
+        try:
+            dialect = await self.dialect()
+            reply = await self._transport.ask(dialect.health_path)
+        except OverloadedError as error:
+            self._forget()
+            return EngineHealth("unreachable", error.log_detail)
+        except DragomanError as error:
+            return EngineHealth("failed", error.log_detail or error.message)
+        if reply.status == 503:
+            return EngineHealth("loading", f"status {reply.status}")
+        is_up = reply.status < 500 and reply.status not in {401, 403}
+        return EngineHealth("ok") if is_up else EngineHealth("failed", f"status {reply.status}")
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        await self._transport.aclose()
+
+    # ---- the steps ---------------------------------------------------------------------------------------
+
+    async def _whole(
+        self, request: ChatRequest, dialect: Dialect, capabilities: EngineCapabilities
+    ) -> ChatCompletion:
+        response = await self._send(dialect.write(request, capabilities, stream=False))
+        body = await read_whole(response, self._timeouts.between_bytes)
+        return self._completion(body, dialect)
+
+    def _completion(self, body: bytes, dialect: Dialect) -> ChatCompletion:
+        completion = decode_answer(body, dialect.completion, msgspec.json.Decoder(dialect.completion))
+        if completion.error is not None or not completion.choices:
+            raise error_in_body(body) or EngineFaultError(
+                "the engine's answer is empty", log_detail=f"no choices: {body[:500]!r}"
+            )
+        dialect.read_completion(completion)
+        completion.engine = self.name
+        return completion
+
+    async def _stream(
+        self, request: ChatRequest, dialect: Dialect, capabilities: EngineCapabilities
+    ) -> ChatStream:
+        here = dialect.matches_stops_here(request, capabilities)
+        sent = msgspec.structs.replace(request, stop=[]) if here else request
+        response = await self._send(dialect.write(sent, capabilities, stream=True, counted=here))
+        if response.content_type in {"application/json", "text/html"}:
+            return await self._unstreamed(response, dialect, request.stop if here else [])
+        stream = RemoteStream(
+            self.name,
+            response,
+            dialect,
+            first_byte=self._timeouts.first_byte,
+            between_bytes=self._timeouts.between_bytes,
+            stops=StopFilter(request.stop) if here else None,
+        )
+        await stream.prime()
+        return stream
+
+    async def _unstreamed(
+        self, response: aiohttp.ClientResponse, dialect: Dialect, stops: list[str]
+    ) -> ChatStream:
+        """The answer of a server that does not stream: an error, or a whole answer as one batch."""
+        body = await read_whole(response, self._timeouts.between_bytes)
+        batch = [as_chunk(self._completion(body, dialect))]
+        return WholeStream(self.name, StopFilter(stops).feed(batch) if stops else batch)
+
+    async def _folded(self, request: ChatRequest) -> ChatCompletion:
+        stream = await self.stream_chat_completion(request)
+        chunks: list[ChatChunk] = []
+        try:
+            async for batch in stream:
+                chunks += batch
+        finally:
+            await stream.aclose()
+        completion = fold(chunks)
+        completion.engine = self.name
+        return completion
+
+    async def _send(self, data: bytes) -> aiohttp.ClientResponse:
+        """An accepted request's answer; a refusal is raised."""
+        try:
+            async with asyncio.timeout(self._timeouts.first_byte):
+                response = await self._transport.post(CHAT, data)
+        except TimeoutError as error:
+            detail = f"no answer within {self._timeouts.first_byte} s"
+            raise EngineTimeoutError("the engine did not answer in time", log_detail=detail) from error
+        except OverloadedError:
+            self._forget()
+            raise
+        if response.status == 200:
+            return response
+        raise refusal(response, await read_whole(response, self._timeouts.between_bytes))
+
+    async def _fitting(self, request: ChatRequest, attempt: Callable[[ChatRequest], Awaitable[T]]) -> T:
+        """The attempt's result; where prompt and answer pass the context, once more with what is left."""
+        try:
+            return await attempt(request)
+        except ContextOverflowError as error:
+            fitted, overflow = await self._fitted(request, error), error
+        try:
+            return await attempt(fitted)
+        except ContextOverflowError as error:
+            said = error.overflow if error.overflow.prompt is not None else overflow.overflow
+            raise _too_long(said.prompt, said.maximum, error) from error
+
+    async def _fitted(self, request: ChatRequest, error: ContextOverflowError) -> ChatRequest:
+        capabilities = await self.capabilities(request.model)
+        dialect = await self.dialect()
+        prompt, maximum = error.overflow.prompt, error.overflow.maximum or capabilities.context_length
+        if request.max_tokens is not None:
+            # engines cut an over-long prompt before they count it, so their own number may be too small
+            prompt = await self._counted(request) or prompt
+        rest = maximum - prompt - dialect.answer_margin if prompt is not None and maximum is not None else 0
+        if rest < 1 or request.max_tokens is None or rest >= request.max_tokens:
+            raise _too_long(prompt, maximum, error) from error
+        return msgspec.structs.replace(request, max_tokens=rest)
+
+    async def _counted(self, request: ChatRequest) -> int | None:
+        try:
+            return await self.count_tokens(request)
+        except (NotSupportedError, InvalidRequestError):
+            return None
+
+    async def _within_probe(self, question: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeouts.probe):
+                return await question
+        except TimeoutError as error:
+            detail = f"no description of itself within {self._timeouts.probe} s"
+            raise EngineTimeoutError("the engine did not answer in time", log_detail=detail) from error
+
+    def _forget(self) -> None:
+        """What comes back at this address may be another server."""
+        self._dialect = self._given
+        self._capabilities.clear()
+
+
+class WholeStream(ChatStream):
+    """A whole answer in the place of a stream: one batch."""
+
+    def __init__(self, engine: str, batch: list[ChatChunk]) -> None:
+        self.engine = engine
+        self._batch: list[ChatChunk] | None = batch
+
+    async def __anext__(self) -> list[ChatChunk]:
+        """The one batch."""
+        if self._batch is None:
+            raise StopAsyncIteration
+        batch, self._batch = self._batch, None
+        return batch
+
+    async def aclose(self) -> None:
+        """The engine is done already."""
+        self._batch = None
+
+
+def _too_long(prompt: int | None, maximum: int | None, error: ContextOverflowError) -> DragomanError:
+    if prompt is None or maximum is None:
+        return InvalidRequestError("prompt is too long", log_detail=error.log_detail)
+    # an engine may need more room than the prompt itself; the sentence must still be true
+    return PromptTooLongError(prompt, min(maximum, prompt - 1), log_detail=error.log_detail)

@@ -1,0 +1,163 @@
+"""A remote engine's answer while it streams."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import msgspec
+
+from dragoman.engines.base import ChatStream
+from dragoman.engines.dialects.base import Dialect, WireChunk, decode_answer
+from dragoman.engines.dialects.errors import error_in_body, error_in_stream
+from dragoman.engines.stops import StopFilter
+from dragoman.engines.transport import Watch
+from dragoman.errors import DragomanError, EngineFaultError
+from dragoman.wire.openai import ChatChunk
+from dragoman.wire.sse import SSEDecoder
+
+_DONE = b"[DONE]"
+# What follows `[DONE]` is an empty last piece, on its way already; the connection is of no use without it.
+_LAST_PIECE_SECONDS = 0.05
+
+
+class RemoteStream(ChatStream):
+    """Reads on demand only, so that a slow reader slows the engine down; closing it hangs up."""
+
+    def __init__(
+        self,
+        engine: str,
+        response: aiohttp.ClientResponse,
+        dialect: Dialect,
+        *,
+        first_byte: float,
+        between_bytes: float,
+        stops: StopFilter | None = None,
+    ) -> None:
+        self.engine = engine
+        self._response = response
+        self._dialect = dialect
+        self._decoder = msgspec.json.Decoder(dialect.chunk)
+        self._events = SSEDecoder()
+        self._watch = Watch(response, first_byte)
+        self._between = between_bytes
+        self._stops = stops
+        self._first: list[ChatChunk] | None = None
+        self._fault: DragomanError | None = None
+        self._has_finish = False
+        self._is_done = False
+        self._is_closed = False
+
+    async def prime(self) -> None:
+        """Reads the first batch, so that an error in it is raised here."""
+        self._first = await self._next_batch()
+        self._watch.relax(self._between)
+
+    async def __anext__(self) -> list[ChatChunk]:
+        """The chunks of the next read that holds any."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        if self._is_closed:
+            raise StopAsyncIteration
+        if self._fault is not None:
+            await self.aclose()
+            raise self._fault
+        batch = await self._next_batch()
+        if batch:
+            return batch
+        await self._finish()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Hangs up, unless the answer is complete and its connection can serve another."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._watch.stop()
+            self._response.close()
+
+    async def _next_batch(self) -> list[ChatChunk]:
+        """The next chunks; an empty batch means that the answer is done, or was closed."""
+        try:
+            while not self._is_done:
+                data = await self._watch.read()
+                batch = self._read(data) if data else self._read_end()
+                if batch:
+                    return batch
+                if self._fault is not None:
+                    raise self._fault
+        except DragomanError:
+            if self._is_closed:
+                return []
+            await self.aclose()
+            raise
+        except asyncio.CancelledError:
+            await self.aclose()
+            raise
+        return []
+
+    def _read(self, data: bytes) -> list[ChatChunk]:
+        try:
+            payloads = self._events.feed_data(data)
+        except DragomanError as error:
+            self._fault = error
+            return []
+        return self._chunks(payloads)
+
+    def _chunks(self, payloads: list[bytes]) -> list[ChatChunk]:
+        batch: list[ChatChunk] = []
+        dialect = self._dialect
+        for payload in payloads:
+            if payload == _DONE:
+                self._is_done = True
+                break
+            try:
+                chunk = decode_answer(payload, dialect.chunk, self._decoder)
+            except DragomanError as error:
+                self._fault = error
+                break
+            if chunk.choices:
+                self._has_finish = self._has_finish or chunk.choices[0].finish_reason is not None
+            if chunk.error is not None or not chunk.choices:
+                self._fault = self._error_in(chunk, payload)
+                if self._fault is not None:
+                    break
+            dialect.read_chunk(chunk)
+            batch.append(chunk)
+        return batch if self._stops is None else self._stopped(batch, self._stops)
+
+    @staticmethod
+    def _error_in(chunk: WireChunk, payload: bytes) -> DragomanError | None:
+        if chunk.error is not None and bytes(chunk.error) != b"null":
+            return error_in_stream(msgspec.json.decode(chunk.error), payload)
+        return error_in_body(payload) if chunk.usage is None else None
+
+    def _stopped(self, batch: list[ChatChunk], stops: StopFilter) -> list[ChatChunk]:
+        batch = stops.feed(batch)
+        if stops.ended:
+            self._is_done = True
+            self._fault = None
+        elif self._is_done:
+            batch += stops.close()
+        return batch
+
+    def _read_end(self) -> list[ChatChunk]:
+        """The connection ended: that is well after `[DONE]`, or where a server is known to omit it."""
+        batch = self._chunks([event.data for event in self._events.close()])
+        if not self._is_done and self._fault is None:
+            self._is_done = self._has_finish and self._dialect.omits_done
+            if not self._is_done:
+                detail = "the stream ended without [DONE]"
+                self._fault = EngineFaultError("the engine's answer ended early", log_detail=detail)
+        return batch
+
+    async def _finish(self) -> None:
+        """Gives the connection back after the last piece, or hangs up where the answer was cut here."""
+        if not self._is_closed and (self._stops is None or not self._stops.ended):
+            try:
+                async with asyncio.timeout(_LAST_PIECE_SECONDS):
+                    while not self._response.content.at_eof():
+                        await self._response.content.readany()
+            except (TimeoutError, aiohttp.ClientError):
+                self._response.close()
+        await self.aclose()

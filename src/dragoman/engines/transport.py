@@ -1,0 +1,240 @@
+"""HTTP to one engine: pooled connections, finite waits, and our errors for everything that can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import io
+import time
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from dragoman.engines.dialects.base import Reply
+from dragoman.engines.dialects.errors import error_of_reply
+from dragoman.errors import (
+    DragomanError,
+    EngineFaultError,
+    EngineTimeoutError,
+    OverloadedError,
+    SettingsError,
+)
+from dragoman.settings import Limits, Timeouts
+
+# uvicorn and llama.cpp close an idle connection after five seconds: ours is closed before.
+KEEP_ALIVE_SECONDS = 4.0
+MOST_ANSWER_BYTES = 64 * 1024 * 1024
+# The client library warns when it is handed more than this in one piece.
+_ONE_PIECE = 1024 * 1024
+
+
+def engine_root(url: str) -> str:
+    """An engine's address without a last `/` or `/v1`; `SettingsError` where it is no http(s) address."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingsError(f"engines: {url!r} is not an address like http://127.0.0.1:8000")
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+class Transport:
+    """Connections to one engine. `post` leaves the answer's body to its caller, `ask` reads it."""
+
+    def __init__(self, root: str, key: str, timeouts: Timeouts, limits: Limits) -> None:
+        self.root = root
+        self.timeouts = timeouts
+        self._limits = limits
+        self._headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, path: str, data: bytes) -> aiohttp.ClientResponse:
+        """The answer, with its status and headers read."""
+        return await self._request("POST", path, data)
+
+    async def ask(self, path: str, body: object = None) -> Reply:
+        """A short question, answered within the probe timeout; GET without a body, else POST."""
+        return await self._ask(path, body, self.timeouts.probe)
+
+    async def ask_long(self, path: str, body: object = None) -> Reply:
+        """A question that may take as long as an answer begins to take: a count of a long prompt."""
+        return await self._ask(path, body, self.timeouts.first_byte)
+
+    async def _ask(self, path: str, body: object, limit: float) -> Reply:
+        method, data = ("GET", None) if body is None else ("POST", msgspec.json.encode(body))
+        try:
+            async with asyncio.timeout(limit), await self._request(method, path, data) as response:
+                return Reply(response.status, await _bounded(response))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise error_of_client(error) from error
+
+    async def _request(self, method: str, path: str, data: bytes | None) -> aiohttp.ClientResponse:
+        """A request on a pooled connection; one that had died unused is replaced."""
+        session = self._session_now()
+        while True:
+            trace = SimpleNamespace(reused=False)
+            try:
+                return await session.request(
+                    method,
+                    self.root + path,
+                    data=None if data is None else _body(data),
+                    trace_request_ctx=trace,
+                    allow_redirects=False,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                # Each turn uses up one idle connection, so this ends.
+                if not trace.reused or isinstance(error, aiohttp.ClientConnectorError) or _began(error):
+                    raise error_of_client(error) from error
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise error_of_client(error) from error
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _session_now(self) -> aiohttp.ClientSession:
+        # made late: it belongs to the event loop that runs
+        if self._session is None:
+            tracing = aiohttp.TraceConfig()
+            tracing.on_connection_reuseconn.append(_note_reuse)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._limits.engine_connections, keepalive_timeout=KEEP_ALIVE_SECONDS
+                ),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=self.timeouts.pool, sock_connect=self.timeouts.connect
+                ),
+                headers=self._headers,
+                trace_configs=[tracing],
+                cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(),
+            )
+        return self._session
+
+
+def _began(error: aiohttp.ClientError) -> bool:
+    """Whether part of an answer had come before the connection ended: such a request is not sent again."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+
+
+async def _note_reuse(
+    _session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    _params: aiohttp.TraceConnectionReuseconnParams,
+) -> None:
+    given = context.trace_request_ctx
+    if given is not None:
+        given.reused = True
+
+
+class Watch:
+    """Closes an answer that says nothing for too long while somebody waits for it.
+
+    One timer for the whole answer, instead of one for each read, which would cost more than reading.
+    """
+
+    __slots__ = ("_limit", "_loop", "_response", "_since", "_timer", "expired")
+
+    def __init__(self, response: aiohttp.ClientResponse, limit: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._response = response
+        self._limit = limit
+        self._since: float | None = None
+        self._timer = self._loop.call_later(limit, self._check)
+        self.expired = False
+
+    async def read(self) -> bytes:
+        """What has arrived, at least one byte; nothing at the end of the answer."""
+        content = self._response.content
+        self._since = self._loop.time()
+        try:
+            return await content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            if self.expired:
+                detail = f"no byte from the engine for {self._limit} s"
+                raise EngineTimeoutError("the engine stopped answering", log_detail=detail) from error
+            raise EngineFaultError("the engine's answer ended early", log_detail=repr(error)) from error
+        finally:
+            self._since = None
+
+    def relax(self, limit: float) -> None:
+        """Changes how long a silence may be, from the next look on."""
+        self._limit = limit
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        self._timer.cancel()
+
+    def _check(self) -> None:
+        left = self._limit if self._since is None else self._since + self._limit - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check)
+        else:
+            self.expired = True
+            self._response.close()
+
+
+async def read_whole(response: aiohttp.ClientResponse, silence: float) -> bytes:
+    """The body of an answer, up to a bound; no silence in it may be longer than `silence` seconds."""
+    watch = Watch(response, silence)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while piece := await watch.read():
+            size += len(piece)
+            if size > MOST_ANSWER_BYTES:
+                raise EngineFaultError(
+                    "the engine's answer is too long", log_detail=f"more than {size} bytes"
+                )
+            pieces.append(piece)
+    except BaseException:
+        response.close()
+        raise
+    finally:
+        watch.stop()
+    return b"".join(pieces)
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    body = await response.content.read(MOST_ANSWER_BYTES)
+    rest = [piece async for piece in response.content.iter_any()]
+    if rest:
+        raise EngineFaultError("the engine's answer is too long")
+    return body
+
+
+def refusal(response: aiohttp.ClientResponse, body: bytes) -> DragomanError:
+    """The error of an answer whose status is no success."""
+    return error_of_reply(response.status, body, retry_after(response.headers.get("Retry-After")))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait by a `Retry-After` header, which is a number or a date; None where it is neither."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        date = email.utils.parsedate_tz(value)
+        if date is None:
+            return None
+        seconds = email.utils.mktime_tz(date) - time.time()
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def error_of_client(error: Exception) -> DragomanError:
+    """Our error for a failure of the HTTP client before an answer came."""
+    detail = f"{type(error).__name__}: {error}"
+    if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
+        return OverloadedError("the engine cannot be reached", log_detail=detail)
+    if isinstance(error, TimeoutError):
+        return EngineTimeoutError("the engine did not answer in time", log_detail=detail)
+    return EngineFaultError("the engine closed the connection without an answer", log_detail=detail)
+
+
+def _body(data: bytes) -> bytes | io.BytesIO:
+    return data if len(data) < _ONE_PIECE else io.BytesIO(data)
