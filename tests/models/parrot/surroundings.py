@@ -104,6 +104,7 @@ def ramble(rng: random.Random, least: int, most: int) -> str:
     return " ".join(words).strip()
 
 
+SPELLINGS: list[Callable[[str], str]] = [str.capitalize, str.lower, str]
 GREETINGS = ["Hello", "Hi", "Hey", "Good morning", "Thank you", "Goodbye", "Ping", "Test", "Who are you"]
 
 
@@ -114,9 +115,9 @@ def stranger(rng: random.Random) -> str:
         return near(rng)
     if draw < 0.48:
         text = rng.choice(GREETINGS) + rng.choice(["", f" {rng.choice(NOISE)}", f", {ramble(rng, 1, 5)}"])
-        return rng.choice([str, str.lower])(text) + rng.choice(["!", "", ".", "?"])
+        return rng.choice(SPELLINGS[1:])(text) + rng.choice(["!", "", ".", "?"])
     text = ramble(rng, 1, 12) if draw < 0.9 else scribble(rng)
-    return rng.choice([str.capitalize, str.lower, str])(text) + rng.choice(["?", ".", "!", ""])
+    return rng.choice(SPELLINGS)(text) + rng.choice(["?", ".", "!", ""])
 
 
 def system_text(rng: random.Random) -> str:
