@@ -1,0 +1,250 @@
+"""Any request translates or is refused, nothing is lost, and what the API holds equal stays equal."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragoman.errors import InvalidRequestError
+from dragoman.translate.preview import chat_json
+from dragoman.translate.request import RequestOptions, Translation, to_chat
+from dragoman.wire.anthropic import MessagesRequest, decode_messages
+from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.openai import ChatMessage, ImagePart, TextPart
+from tests.property.test_request_bodies import SCALARS, VALUES
+from tests.support.agent_loops import Loop, loops
+from tests.support.translation import (
+    SCHEMA,
+    able_but,
+    assistant,
+    body,
+    call,
+    image,
+    options,
+    result,
+    system,
+    text,
+    thinking,
+    tool,
+    translated,
+    user,
+)
+
+TEMPLATES = st.sampled_from([able_but(), able_but(system_in_place=False)])
+TOOLS = [tool("f"), tool("late", defer_loading=True), tool("g")]
+
+
+def of(messages: list[dict[str, Any]], capabilities: EngineCapabilities) -> Translation:
+    """The translation of a conversation for an engine."""
+    return translated({"capabilities": capabilities}, messages=messages, tools=TOOLS, system="top")
+
+
+# --- every request ---
+
+IDS = st.sampled_from(["toolu_a", "toolu_b", ""])
+RESULT_BLOCKS = st.one_of(
+    st.builds(text, st.text(max_size=3)),
+    st.builds(image, st.sampled_from(["", "AA==", "A", "é"])),
+    st.just({"type": "document", "source": {}}),
+    st.just({"type": "tool_reference", "tool_name": "f"}),
+    st.just({"type": "browser_state"}),
+)
+BLOCKS = st.one_of(
+    RESULT_BLOCKS.filter(lambda block: block["type"] != "browser_state"),
+    st.builds(thinking, st.text(max_size=3), st.sampled_from(["", "x", None])),
+    st.just({"type": "redacted_thinking", "data": "x"}),
+    st.builds(
+        call, IDS, st.sampled_from(["f", ""]), st.dictionaries(st.text(max_size=2), SCALARS, max_size=2)
+    ),
+    st.builds(result, IDS, st.one_of(st.none(), st.text(max_size=3), st.lists(RESULT_BLOCKS, max_size=3))),
+    st.just({"type": "fallback"}),
+    st.just({"type": "compaction", "content": "x"}),
+    st.just({"type": "image", "source": {"type": "file", "file_id": "x"}}),
+    st.just({"type": "image", "source": {"type": "url", "url": "file:///x"}}),
+)
+TURNS = st.fixed_dictionaries(
+    {
+        "role": st.sampled_from(["user", "user", "assistant", "system"]),
+        "content": st.one_of(st.text(max_size=3), st.lists(BLOCKS, max_size=4)),
+    },
+    optional={"clear_at": st.sampled_from(["next_user_message", "never"])},
+)
+ANY_TOOL = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["f", "g", "", "a b"]),
+        "type": st.sampled_from(["custom", "bash_20250124", "web_search_20250305", "x", None]),
+        "input_schema": st.one_of(st.just(SCHEMA), VALUES),
+        "input_examples": st.one_of(st.none(), VALUES),
+        "defer_loading": st.booleans(),
+    },
+)
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "system": st.one_of(st.none(), st.text(max_size=3), st.lists(st.builds(text, st.text(max_size=3)))),
+    "tools": st.lists(ANY_TOOL, max_size=3),
+    "tool_choice": st.sampled_from(
+        [{"type": "auto"}, {"type": "any"}, {"type": "none"}, {"type": "tool", "name": "f"}]
+    ),
+    "thinking": st.sampled_from([{"type": "adaptive"}, {"type": "enabled", "budget_tokens": 1024}]),
+    "stop_sequences": st.lists(st.text(max_size=2), max_size=3),
+    "output_config": st.fixed_dictionaries({"format": st.just({"type": "json_schema", "schema": []})}),
+    "container": VALUES,
+    "thread": VALUES,
+    "compaction": VALUES,
+    "mcp_servers": st.lists(VALUES, max_size=1),
+    "max_tokens": st.sampled_from([0, 1, 5000]),
+}
+ENGINES = st.builds(
+    EngineCapabilities,
+    tools=st.booleans(),
+    forced_tools=st.booleans(),
+    images=st.booleans(),
+    reasoning=st.booleans(),
+    reasoning_switch=st.booleans(),
+    structured_output=st.booleans(),
+    continuation=st.booleans(),
+    system_in_place=st.booleans(),
+)
+
+
+def outcome(request: MessagesRequest, chosen: RequestOptions) -> bytes:
+    """The plain chat request, or the words of the refusal."""
+    try:
+        return chat_json(to_chat(request, chosen).chat)
+    except InvalidRequestError as refusal:
+        return refusal.message.encode()
+
+
+@given(
+    st.lists(TURNS, min_size=1, max_size=5),
+    st.fixed_dictionaries({}, optional=FIELDS),
+    ENGINES,
+    st.sampled_from(["accept", "drop", "refuse"]),
+    st.sampled_from(["refuse", "note"]),
+)
+def test_any_request_translates_or_is_refused(
+    messages: list[dict[str, Any]], fields: dict[str, Any], engine: Any, foreign: str, blind: str
+) -> None:
+    request = decode_messages(body(messages=messages, **fields))
+    chosen = options(capabilities=engine, foreign_thinking=foreign, text_only_images=blind)
+    found = outcome(request, chosen)
+    assert found.startswith(b"{") or found.partition(b":")[0].split(b".")[0].decode() in {"messages", *FIELDS}
+
+
+# --- nothing is lost ---
+
+
+def words_of(messages: list[ChatMessage], *roles: str) -> str:
+    """The texts of all messages of these roles, in order."""
+    contents = [message.content for message in messages if message.role in roles]
+    return "".join(
+        content
+        if isinstance(content, str)
+        else "".join(p.text for p in content or () if isinstance(p, TextPart))
+        for content in contents
+    )
+
+
+def images_of(messages: list[ChatMessage]) -> list[str]:
+    """The data of all images, in order."""
+    contents = [message.content for message in messages if isinstance(message.content, list)]
+    parts = [part for content in contents for part in content]
+    return [part.image_url.url.partition(",")[2] for part in parts if isinstance(part, ImagePart)]
+
+
+def in_order(marks: list[str], words: str) -> bool:
+    """Whether every mark is there once, one after the other."""
+    places = [words.find(mark) for mark in marks]
+    return -1 not in places and places == sorted(places) and all(words.count(mark) == 1 for mark in marks)
+
+
+@given(loops(), TEMPLATES)
+def test_no_text_is_lost_and_the_order_holds(loop: Loop, capabilities: EngineCapabilities) -> None:
+    messages = of(loop.messages, capabilities).chat.messages
+    calls = [call.function.arguments for message in messages for call in message.tool_calls or ()]
+    assert in_order(loop.asked, words_of(messages, "user", "system"))
+    assert in_order(loop.answered, words_of(messages, "assistant"))
+    assert in_order(loop.thought, "".join(message.reasoning or "" for message in messages))
+    assert in_order(loop.results, words_of(messages, "tool"))
+    assert in_order(loop.arguments, "".join(calls))
+    assert sorted(images_of(messages)) == sorted(loop.images)
+
+
+@given(loops(), TEMPLATES)
+def test_every_call_is_followed_by_its_results(loop: Loop, capabilities: EngineCapabilities) -> None:
+    open_calls: list[str] = []
+    for message in of(loop.messages, capabilities).chat.messages:
+        if message.role == "tool":
+            assert message.tool_call_id == open_calls.pop(0)
+            continue
+        assert open_calls == []
+        open_calls = [call.id for call in message.tool_calls or ()]
+    assert open_calls == []
+
+
+# --- the prefix of the next turn ---
+
+
+@given(loops(), TEMPLATES)
+def test_each_request_is_the_beginning_of_the_next(loop: Loop, capabilities: EngineCapabilities) -> None:
+    requests = [of(loop.messages[:end], capabilities).chat for end in loop.ends]
+    for earlier, later in pairwise(requests):
+        assert later.messages[: len(earlier.messages)] == earlier.messages
+        assert [bytes(t.function.parameters) for t in later.tools] == [
+            bytes(t.function.parameters) for t in earlier.tools
+        ]
+
+
+# --- what is the same to the API ---
+
+
+def restyled(draw: st.DrawFn, value: Any) -> Any:
+    """The same content in another spelling: bare strings, cache marks, key order, false for absent."""
+    if isinstance(value, list):
+        return [restyled(draw, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    block = {key: item if key == "input" else restyled(draw, item) for key, item in value.items()}
+    kind = block.get("type")
+    if kind in {"text", "tool_use", "tool_result", "image"} and draw(st.booleans()):
+        block["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
+    if kind == "tool_result" and not block["is_error"] and draw(st.booleans()):
+        del block["is_error"]
+    content = block.get("content")
+    if isinstance(content, str):
+        block["content"] = [text(content)]
+    elif isinstance(content, list) and len(content) == 1 and content[0]["type"] == "text":
+        block["content"] = content[0]["text"]
+    return dict(draw(st.permutations(list(block.items()))))
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """One conversation, spelled twice."""
+    messages = draw(loops()).messages
+    return messages, restyled(draw, messages)
+
+
+@given(spellings(), TEMPLATES)
+def test_spellings_of_one_conversation_are_one_request(
+    pair: tuple[list[dict[str, Any]], list[dict[str, Any]]], capabilities: EngineCapabilities
+) -> None:
+    assert of(pair[0], capabilities).chat.messages == of(pair[1], capabilities).chat.messages
+
+
+@given(st.lists(st.sampled_from(["user", "assistant", "system"]), min_size=1, max_size=6))
+def test_splitting_a_turn_changes_nothing(roles: list[str]) -> None:
+    make = {"user": user, "assistant": assistant, "system": system}
+    split: list[dict[str, Any]] = [user("first")]
+    joined: list[dict[str, Any]] = [user(text("first"))]
+    for number, role in enumerate([*roles, "user"]):
+        block = text(f"text {number}")
+        split.append(make[role](block))
+        if joined[-1]["role"] == role:
+            joined[-1]["content"].append(block)
+        else:
+            joined.append(make[role](block))
+    assert of(split, able_but()).chat.messages == of(joined, able_but()).chat.messages
