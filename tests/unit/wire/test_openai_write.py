@@ -119,3 +119,8 @@ def test_images_and_results_keep_their_shape() -> None:
         {"role": "tool", "content": "", "tool_call_id": "c"},
         {"role": "user", "content": [{"type": "text", "text": "see"}, image]},
     ]
+
+
+def test_an_assistant_turn_of_text_alone_has_nothing_else() -> None:
+    chat = ChatRequest(model="m", messages=[ChatMessage(role="assistant", content="hi")])
+    assert written(chat)["messages"] == [{"role": "assistant", "content": "hi"}]
