@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from dragoman.errors import OverloadedError
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
 
@@ -16,6 +17,10 @@ class EngineHealth(msgspec.Struct, frozen=True):
 
     status: Literal["ok", "loading", "unreachable", "failed"]
     detail: str = ""
+
+
+class EngineUnreachableError(OverloadedError):
+    """529: nothing answers at the engine's address; it has not seen the request."""
 
 
 class ChatStream(ABC):
@@ -67,7 +72,7 @@ class InferenceEngine(ABC):
 
     @abstractmethod
     async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
-        """The answer as a stream; returns when the engine accepted the request (its status is known)."""
+        """The answer as a stream; returns when the engine began to answer, and raises what it refuses."""
 
     @abstractmethod
     async def count_tokens(self, request: ChatRequest) -> int:

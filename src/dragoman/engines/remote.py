@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
-from dragoman.engines.base import ChatStream, EngineHealth, InferenceEngine
+from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine
 from dragoman.engines.dialects import DIALECTS, detect
 from dragoman.engines.dialects.base import CardList, Dialect, decode_answer
 from dragoman.engines.dialects.errors import ContextOverflowError, error_in_body, error_of_reply
@@ -58,12 +59,9 @@ class RemoteInferenceEngine(InferenceEngine):
         self._asking = asyncio.Lock()
 
     async def start(self) -> None:
-        """Asks the server what it is; one that is not up is asked again later."""
-        try:
+        """Asks the server what it is; one that does not say is asked again later, and `health` tells why."""
+        with suppress(DragomanError):
             await self.dialect()
-        except DragomanError as error:
-            if not isinstance(error, OverloadedError | EngineTimeoutError | EngineFaultError):
-                raise
 
     async def dialect(self) -> Dialect:
         """The dialect that the server speaks, as given or as found."""
@@ -125,9 +123,11 @@ class RemoteInferenceEngine(InferenceEngine):
         try:
             dialect = await self.dialect()
             reply = await self._transport.ask(dialect.health_path)
-        except OverloadedError as error:
+        except EngineUnreachableError as error:
             self._forget()
             return EngineHealth("unreachable", error.log_detail)
+        except OverloadedError as error:
+            return EngineHealth("loading", error.log_detail)
         except DragomanError as error:
             return EngineHealth("failed", error.log_detail or error.message)
         if reply.status == 503:
@@ -205,7 +205,7 @@ class RemoteInferenceEngine(InferenceEngine):
         except TimeoutError as error:
             detail = f"no answer within {self._timeouts.first_byte} s"
             raise EngineTimeoutError("the engine did not answer in time", log_detail=detail) from error
-        except OverloadedError:
+        except EngineUnreachableError:
             self._forget()
             raise
         if response.status == 200:

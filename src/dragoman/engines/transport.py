@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from dragoman.engines.base import EngineUnreachableError
 from dragoman.engines.dialects.base import Reply
 from dragoman.engines.dialects.errors import error_of_reply
 from dragoman.errors import (
     DragomanError,
     EngineFaultError,
     EngineTimeoutError,
-    OverloadedError,
     SettingsError,
 )
 from dragoman.settings import Limits, Timeouts
@@ -230,7 +230,7 @@ def error_of_client(error: Exception) -> DragomanError:
     """Our error for a failure of the HTTP client before an answer came."""
     detail = f"{type(error).__name__}: {error}"
     if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
-        return OverloadedError("the engine cannot be reached", log_detail=detail)
+        return EngineUnreachableError("the engine cannot be reached", log_detail=detail)
     if isinstance(error, TimeoutError):
         return EngineTimeoutError("the engine did not answer in time", log_detail=detail)
     return EngineFaultError("the engine closed the connection without an answer", log_detail=detail)

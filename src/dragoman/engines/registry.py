@@ -1,0 +1,44 @@
+"""Every kind of engine, and how the settings ask for it: one line each."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dragoman.engines.base import InferenceEngine
+from dragoman.engines.remote import RemoteInferenceEngine
+from dragoman.settings import Settings
+
+if TYPE_CHECKING:
+    from dragoman.models.progress import Report
+
+Builder = Callable[[Settings, "Report | None"], list[InferenceEngine]]
+
+
+def _remote(settings: Settings, _report: Report | None) -> list[InferenceEngine]:
+    return [RemoteInferenceEngine(entry, settings.timeouts, settings.limits) for entry in settings.engines]
+
+
+def _embedded(settings: Settings, report: Report | None) -> list[InferenceEngine]:
+    # imported late: who has engines elsewhere needs nothing of it
+    module = importlib.import_module("dragoman.engines.llamacpp")
+    engine: InferenceEngine = module.LlamaCppInferenceEngine(
+        settings.model,
+        local=settings.local,
+        timeouts=settings.timeouts,
+        limits=settings.limits,
+        report=report,
+    )
+    return [engine]
+
+
+KINDS: dict[str, Builder] = {
+    "remote": _remote,
+    "embedded": _embedded,
+}
+
+
+def build_engines(settings: Settings, report: Report | None = None) -> list[InferenceEngine]:
+    """The engines that the settings name; without any, the embedded one, which tells `report` how it loads."""
+    return KINDS["remote" if settings.engines else "embedded"](settings, report)

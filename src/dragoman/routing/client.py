@@ -1,0 +1,230 @@
+"""InferenceEngineClient: many engines that look like one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine
+from dragoman.engines.registry import build_engines
+from dragoman.errors import DragomanError, NotFoundError, OverloadedError, SettingsError
+from dragoman.routing.policy import Candidate, choose, common
+from dragoman.settings import Settings
+from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+
+if TYPE_CHECKING:
+    from dragoman.models.progress import Report
+
+# Between two looks at the engines, in seconds: while all are well, and while one is not.
+CALM_INTERVAL = 10.0
+ANXIOUS_INTERVAL = 1.0
+
+
+class Member:
+    """An engine among others, with what was last seen of it."""
+
+    def __init__(self, engine: InferenceEngine) -> None:
+        self.engine = engine
+        self.name = engine.name
+        self.models: list[ModelCard] = []
+        self.health = EngineHealth("loading", "not asked yet")
+        self.in_flight = 0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it may be given a call."""
+        return self.health.status == "ok"
+
+    async def look(self) -> None:
+        """Asks how it is and what it serves; an engine that does not say keeps what it said before."""
+        health = await self.engine.health()
+        if health.status == "ok":
+            try:
+                self.models = await self.engine.models()
+            except DragomanError as error:
+                health = EngineHealth("failed", error.log_detail or error.message)
+        self.health = health
+
+    def serves(self, model: str) -> bool:
+        """Whether the model is among those it said it serves."""
+        return any(card.id == model for card in self.models)
+
+
+class InferenceEngineClient(InferenceEngine):
+    """Engines as one: their models together, each call on one of those that serve its model.
+
+    Between `start` and `aclose` the engines are looked at from time to time, so that one that was down is
+    used when it is back. Engines' names must differ (`SettingsError`).
+    """
+
+    name = "client"
+
+    def __init__(self, engines: Sequence[InferenceEngine], settings: Settings | None = None) -> None:
+        names = [engine.name for engine in engines]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise SettingsError(f"engines: more than one is called {', '.join(doubled)}; give them names")
+        self._members = {engine.name: Member(engine) for engine in engines}
+        self._settings = settings or Settings()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Starts every engine and looks at it; a second call does nothing."""
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_on())
+            await asyncio.gather(*(member.engine.start() for member in self._members.values()))
+            await self.look()
+
+    async def look(self) -> None:
+        """Asks all engines how they are and what they serve."""
+        await asyncio.gather(*(member.look() for member in self._members.values()))
+
+    def resolve(self, requested: str) -> str:
+        """The served model for a requested name: the name itself, else by alias.
+
+        Raises `NotFoundError` with the list of names; `OverloadedError` while no engine has said what it
+        serves.
+        """
+        served = [card.id for card in self._cards()]
+        if requested in served:
+            return requested
+        if not served:
+            raise OverloadedError("no engine is ready yet", log_detail=self._summary())
+        target = next(
+            (to for pattern, to in self._settings.aliases.items() if _pattern(pattern).fullmatch(requested)),
+            None,
+        )
+        if target == "":
+            return served[0]
+        if target in served:
+            return target
+        raise NotFoundError(f"model: {requested} is not served here; there is {', '.join(served)}")
+
+    async def models(self) -> list[ModelCard]:
+        """All models that are served, the default first."""
+        return self._cards()
+
+    async def capabilities(self, model: str) -> EngineCapabilities:
+        """What every engine that may be given the model can do with it."""
+        members = self._serving(model)
+        return common([await member.engine.capabilities(model) for member in members])
+
+    async def chat_completion(self, request: ChatRequest) -> ChatCompletion:
+        """The whole answer, from the engine of the request's session."""
+        async with self._placed(request) as member:
+            completion = await member.engine.chat_completion(request)
+        completion.engine = completion.engine or member.name
+        return completion
+
+    async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
+        """The answer as a stream, from the engine of the request's session."""
+        async with self._placed(request) as member:
+            stream = await member.engine.stream_chat_completion(request)
+            return CountedStream(stream, member)
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Tokens of the prompt, by the engine of the request's session."""
+        async with self._placed(request) as member:
+            return await member.engine.count_tokens(request)
+
+    async def health(self) -> EngineHealth:
+        """Well if any engine is; else what is known of all."""
+        await self.look()
+        if any(member.is_well for member in self._members.values()):
+            return EngineHealth("ok")
+        for member in self._members.values():
+            return EngineHealth(member.health.status, self._summary())
+        return EngineHealth("failed", "no engine is set up")
+
+    async def aclose(self) -> None:
+        """Closes every engine."""
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+        await asyncio.gather(*(member.engine.aclose() for member in self._members.values()))
+
+    # ---- the steps ---------------------------------------------------------------------------------------
+
+    def _cards(self) -> list[ModelCard]:
+        cards = {card.id: card for member in self._members.values() for card in member.models}
+        default = cards.pop(self._settings.default_model, None)
+        return [*([default] if default else []), *cards.values()]
+
+    def _serving(self, model: str) -> list[Member]:
+        """The well engines that serve a model; where none is well, all that serve it."""
+        serving = [member for member in self._members.values() if member.serves(model)]
+        if not serving:
+            raise OverloadedError("no engine that serves this model is ready", log_detail=self._summary())
+        return [member for member in serving if member.is_well] or serving
+
+    @asynccontextmanager
+    async def _placed(self, request: ChatRequest) -> AsyncIterator[Member]:
+        candidates = [Candidate(member.name, member.in_flight) for member in self._serving(request.model)]
+        member = self._members[choose(candidates, request.placement_key)]
+        member.in_flight += 1
+        try:
+            yield member
+        except EngineUnreachableError as error:
+            member.health = EngineHealth("unreachable", error.log_detail)
+            raise
+        finally:
+            member.in_flight -= 1
+
+    async def _look_on(self) -> None:
+        while True:
+            is_calm = all(member.is_well for member in self._members.values())
+            await asyncio.sleep(CALM_INTERVAL if is_calm else ANXIOUS_INTERVAL)
+            await self.look()
+
+    def _summary(self) -> str:
+        return "; ".join(
+            f"{member.name}: {member.health.status} {member.health.detail}".strip()
+            for member in self._members.values()
+        )
+
+
+class CountedStream(ChatStream):
+    """A stream that counts as a call in flight at its engine until it ends."""
+
+    def __init__(self, stream: ChatStream, member: Member) -> None:
+        self.engine = stream.engine
+        self._stream = stream
+        self._member: Member | None = member
+        member.in_flight += 1
+
+    async def __anext__(self) -> list[ChatChunk]:
+        """The next batch."""
+        try:
+            return await anext(self._stream)
+        except BaseException:
+            self._end()
+            raise
+
+    async def aclose(self) -> None:
+        """Stops the engine's work."""
+        self._end()
+        await self._stream.aclose()
+
+    def _end(self) -> None:
+        member, self._member = self._member, None
+        if member is not None:
+            member.in_flight -= 1
+
+
+@lru_cache(maxsize=256)
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """An alias pattern: `*` is any text, `?` any character, all else is itself."""
+    escaped = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.compile(escaped, re.DOTALL)
+
+
+def build_client(settings: Settings, report: Report | None = None) -> InferenceEngineClient:
+    """The client for the engines that the settings name; the embedded one tells `report` how it loads."""
+    return InferenceEngineClient(build_engines(settings, report), settings)
