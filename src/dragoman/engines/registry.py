@@ -40,5 +40,5 @@ KINDS: dict[str, Builder] = {
 
 
 def build_engines(settings: Settings, report: Report | None = None) -> list[InferenceEngine]:
-    """The engines that the settings name; without any, the embedded one, which tells `report` how it loads."""
+    """The engines that the settings name; without any, the embedded one, which tells `report` of loading."""
     return KINDS["remote" if settings.engines else "embedded"](settings, report)
