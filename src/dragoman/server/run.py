@@ -15,10 +15,9 @@ from types import FrameType
 import uvicorn
 import uvloop
 
-from dragoman.engines.registry import build_client
 from dragoman.errors import DragomanError, SettingsError
 from dragoman.observe.logs import log
-from dragoman.routing.client import InferenceEngineClient
+from dragoman.routing.client import InferenceEngineClient, build_client
 from dragoman.server.app import DragomanApp, create_app
 from dragoman.server.guard import is_loopback
 from dragoman.server.protocol import with_timeouts
