@@ -28,7 +28,8 @@ def conversations(**scripts: Sequence[Script]) -> Callable[[ChatRequest], Script
     def pick(request: ChatRequest) -> Script:
         said = " ".join(text(turn) for turn in request.messages if turn.role == "user")
         answered = sum(turn.role == "assistant" for turn in request.messages)
-        return next(played for key, played in scripts.items() if key in said)[answered]
+        (played,) = (played for key, played in scripts.items() if key in said)
+        return played[answered]
 
     return pick
 

@@ -19,7 +19,8 @@ QUIET = {
     "DISABLE_AUTOUPDATER": "1",
     "IS_SANDBOX": "1",
     "CLAUDE_CODE_MAX_RETRIES": "1",
-    "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "32768",
+    # The prompt alone has some twenty thousand tokens: in a small context the program compacts at once.
+    "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "200000",
 }
 
 
