@@ -78,7 +78,7 @@ def test_a_conversation_without_any_content_is_refused() -> None:
     [
         ([user(thinking("t"))], "messages.0.content.0", "thinking"),
         (
-            [user("a", *()), user({"type": "redacted_thinking", "data": ""})],
+            [user("a"), user({"type": "redacted_thinking", "data": ""})],
             "messages.1.content.0",
             "redacted",
         ),
