@@ -16,7 +16,9 @@ FIELDS = st.sampled_from(
     [b"data: ", b"data:", b"data", b"event: ", b"id: ", b"retry: ", b":", b"", b"\xef\xbb\xbf"]
 )
 LINES = st.one_of(st.just(b""), st.tuples(FIELDS, VALUES).map(b"".join))
-STREAMS = st.lists(st.tuples(LINES, LINE_ENDS).map(b"".join), max_size=20).map(b"".join)
+USUAL = st.sampled_from([b"data: 1\n\n", b"data: 2\n\ndata: 3\n\n"])
+PIECES = st.one_of(USUAL, st.tuples(LINES, LINE_ENDS).map(b"".join))
+STREAMS = st.lists(PIECES, max_size=20).map(b"".join)
 
 
 @st.composite
@@ -39,6 +41,14 @@ def test_any_split_gives_the_same_events(case: tuple[bytes, list[bytes]]) -> Non
     decoder = SSEDecoder()
     data = [data for read in reads for data in decoder.feed_data(read)]
     assert events_of(reads) == whole
+    assert data + [event.data for event in decoder.close()] == [event.data for event in whole]
+
+
+@given(st.lists(PIECES, max_size=20))
+def test_reads_of_whole_events_and_lines_give_the_same_events(reads: list[bytes]) -> None:
+    decoder = SSEDecoder()
+    data = [data for read in reads for data in decoder.feed_data(read)]
+    whole = events_of([b"".join(reads)])
     assert data + [event.data for event in decoder.close()] == [event.data for event in whole]
 
 

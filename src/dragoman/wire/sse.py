@@ -32,32 +32,38 @@ class SSEDecoder:
         self._data: list[bytes] = []
         self._data_size = 0
         self._after_cr = False
+        self._between_events = False  # nothing waits, not even half a line end
         self._bom: bytes | None = b""  # what came of a possible BOM; None once that is settled
 
     def feed(self, data: bytes) -> list[SSEEvent]:
         """The events that this read completes."""
+        self._between_events = False
         events: list[SSEEvent] = []
-        lines = self._whole_lines(data)
-        if lines:
-            self._read(lines, events)
+        self._read(self._whole_lines(data), events)
         return events
 
     def feed_data(self, data: bytes) -> list[bytes]:
         """The data of the events that this read completes; their names are not told."""
+        # The usual read of an answer as it is sampled: one event of one line.
+        end = len(data) - 2
+        if (
+            self._between_events
+            and data.find(b"\n") == end <= self._max
+            and data[-1:] == b"\n"
+            and data[:6] == b"data: "
+            and b"\r" not in data
+        ):
+            return [data[6:end]]
         lines = self._whole_lines(data)
-        if self._name is not None or self._data or len(lines) > self._max:
-            return self._read_data(lines)
-        payloads: list[bytes] = []
-        blocks = lines.split(b"\n\n")
-        rest = blocks.pop()
-        for block in blocks:
-            # Nearly every event of an engine is one such line.
-            if block.startswith(b"data: ") and b"\n" not in block:
-                payloads.append(block[6:])
-            else:
-                payloads += self._read_data(block + b"\n\n")
-        if rest:
-            payloads += self._read_data(rest)
+        is_begun = self._name is not None or bool(self._data)
+        payloads = None if is_begun or len(lines) > self._max else _plain_data(lines)
+        if payloads is None:
+            events: list[SSEEvent] = []
+            self._read(lines, events)
+            payloads = [event.data for event in events]
+        self._between_events = not (
+            self._bom is not None or self._after_cr or self._tail or self._data or self._name is not None
+        )
         return payloads
 
     def close(self) -> list[SSEEvent]:
@@ -107,14 +113,8 @@ class SSEDecoder:
         if size > self._max:
             raise EngineFaultError(f"The engine sent an event of more than {self._max} bytes.")
 
-    def _read_data(self, lines: bytes) -> list[bytes]:
-        events: list[SSEEvent] = []
-        if lines:
-            self._read(lines, events)
-        return [event.data for event in events]
-
     def _read(self, lines: bytes, events: list[SSEEvent]) -> None:
-        for line in lines[:-1].split(b"\n"):
+        for line in lines.splitlines():
             if line:
                 self._field(line)
                 continue
@@ -133,6 +133,13 @@ class SSEDecoder:
             self._data.append(value.removeprefix(b" "))
         elif field == b"event":
             self._name = value.removeprefix(b" ").decode("utf-8", "replace") or None
+
+
+def _plain_data(lines: bytes) -> list[bytes] | None:
+    """The data of events that are one `data` line each; None where anything else is among the lines."""
+    parts = lines.split(b"\n")
+    payloads = [line[6:] for line in parts[:-1:2] if line[:6] == b"data: "]
+    return payloads if len(payloads) * 2 + 1 == len(parts) and not any(parts[1::2]) else None
 
 
 def encode_event(name: str, data: bytes) -> bytes:

@@ -58,13 +58,9 @@ def test_everything_that_can_be_said_is_written() -> None:
         placement_key="never written",
         request_id="never written",
     )
-    function = {
-        "name": "f",
-        "parameters": {"type": "object", "b": 1, "a": 2},
-        "description": "d",
-        "strict": True,
-    }
-    schema = {"name": "output", "schema": {"type": "object", "b": 1, "a": 2}, "strict": True}
+    plain = msgspec.json.decode(SCHEMA)
+    function = {"name": "f", "parameters": plain, "description": "d", "strict": True}
+    schema = {"name": "output", "schema": plain, "strict": True}
     assert written(chat) == {
         "model": "m",
         "messages": [{"role": "user", "content": "hi"}],

@@ -59,6 +59,25 @@ def test_a_stream_gives_its_events_in_any_split(
     assert data_of(*(stream[i : i + 1] for i in range(len(stream)))) == [data for _, data in events]
 
 
+@pytest.mark.parametrize(
+    ("reads", "data"),
+    [
+        ([b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n"], [b"1", b"2", b"3"]),
+        ([b"data: 1\n\n", b"data: 2\n\ndata: 3\n\n"], [b"1", b"2", b"3"]),
+        ([b"data: 1\n\n", b"data: 2\n\nevent: a\ndata: 3\n\n"], [b"1", b"2", b"3"]),
+        ([b"data: 1\n\n", b"data: 2\rdata: 3\n\n"], [b"1", b"2\n3"]),
+        ([b"data: 1\r\n\r", b"\ndata: 2\n\n"], [b"1", b"2"]),
+        ([b"data: 1\n\n", b"event: a\n", b"data: 2\n\n"], [b"1", b"2"]),
+        ([b"data: 1\n\n", b"data: 2\n", b"data: 3\n\n"], [b"1", b"2\n3"]),
+        ([b"data: 1\n\n", b"da", b"ta: 2\n\n", b"data: 3\n\n"], [b"1", b"2", b"3"]),
+        ([b"data: 1\n\n", b"data:2\n\n", b": ping\n\n", b"\n\n", b"\n", b"x", b"\n"], [b"1", b"2"]),
+    ],
+)
+def test_reads_that_begin_and_end_with_events_are_no_exception(reads: list[bytes], data: list[bytes]) -> None:
+    assert data_of(*reads) == data
+    assert [found for _, found in decode(*reads)] == data
+
+
 def test_crlf_split_between_reads_is_one_line_end() -> None:
     assert decode(b"data: 1\r", b"\ndata: 2\r", b"\n\r", b"\n") == [(None, b"1\n2")]
 
@@ -99,6 +118,7 @@ def test_close_gives_what_was_not_ended(stream: bytes, rest: list[SSEEvent]) -> 
         [b": 12345678901234"],
         [b": 12345678901234\n"],
         [b"data: 1\ndata: 2\n", b"data: 3\n"],
+        [b"data: 1\n\n", b"data: 123456789\n\n"],
     ],
 )
 def test_an_event_without_end_is_refused(reads: list[bytes]) -> None:
