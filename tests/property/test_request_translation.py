@@ -175,14 +175,15 @@ def test_no_text_is_lost_and_the_order_holds(loop: Loop, capabilities: EngineCap
 
 @given(loops(), TEMPLATES)
 def test_every_call_is_followed_by_its_results(loop: Loop, capabilities: EngineCapabilities) -> None:
-    open_calls: list[str] = []
-    for message in of(loop.messages, capabilities).chat.messages:
-        if message.role == "tool":
-            assert message.tool_call_id == open_calls.pop(0)
-            continue
-        assert open_calls == []
-        open_calls = [call.id for call in message.tool_calls or ()]
-    assert open_calls == []
+    messages = of(loop.messages, capabilities).chat.messages
+    found: list[str | None] = []
+    expected: list[str | None] = []
+    for place, message in enumerate(messages):
+        ids = [call.id for call in message.tool_calls or ()]
+        expected += ids
+        found += [answer.tool_call_id for answer in messages[place + 1 : place + 1 + len(ids)]]
+    assert found == expected
+    assert [message.tool_call_id for message in messages if message.role == "tool"] == expected
 
 
 # --- the prefix of the next turn ---
