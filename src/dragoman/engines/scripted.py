@@ -18,123 +18,57 @@ from typing import Literal
 import msgspec
 
 from dragoman.engines.base import ChatStream, EngineHealth, InferenceEngine
+from dragoman.engines.scripts import (
+    Cut,
+    Delay,
+    Fail,
+    Hang,
+    Script,
+    Step,
+    answer,
+    call_chunk,
+    finish_chunk,
+    refuse,
+    text_chunk,
+    thinking_chunk,
+    usage_chunk,
+)
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.whole import fold
-from dragoman.errors import DragomanError, EngineFaultError, NotSupportedError
+from dragoman.errors import DragomanError, EngineFaultError, NotSupportedError, PromptTooLongError
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import (
     ChatChunk,
     ChatCompletion,
-    ChatDelta,
     ChatMessage,
     ChatRequest,
     ChatUsage,
-    ChunkChoice,
-    FunctionDelta,
     ModelCard,
     TextPart,
-    ToolCallDelta,
 )
 
-# ---- scripts -----------------------------------------------------------------------------------------------
-
-
-class Delay(msgspec.Struct, frozen=True):
-    """A step: silence for some seconds."""
-
-    seconds: float
-
-
-class Hang(msgspec.Struct, frozen=True):
-    """A step: silence until the caller goes away."""
-
-
-class Fail(msgspec.Struct, frozen=True):
-    """A step: the engine reports this error in the middle of its answer."""
-
-    error: DragomanError
-
-
-class Cut(msgspec.Struct, frozen=True):
-    """A step: the connection ends before the answer is complete."""
-
-
-Step = ChatChunk | list[ChatChunk] | Delay | Hang | Fail | Cut
-
-
-class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer: its steps in order; a list of chunks is one read, a lone chunk is a read of its own.
-
-    refusal: raised instead of any answer. wait: seconds until the engine accepts or refuses. obeys: stop
-    strings and `max_tokens` (one delta counts as one token) of the request end the answer; else it is played
-    as written. usage: added as a last chunk where no chunk of the script has one: the request's own count,
-    and the deltas.
-    """
-
-    steps: Sequence[Step] = ()
-    refusal: DragomanError | None = None
-    wait: float = 0.0
-    obeys: bool = False
-    usage: ChatUsage | None = None
-
-
-def text_chunk(text: str) -> ChatChunk:
-    """A chunk with a piece of text."""
-    return _chunk(ChatDelta(content=text))
-
-
-def thinking_chunk(text: str) -> ChatChunk:
-    """A chunk with a piece of thinking."""
-    return _chunk(ChatDelta(reasoning=text))
-
-
-def call_chunk(
-    index: int | None = 0,
-    *,
-    call_id: str | None = None,
-    name: str | None = None,
-    arguments: str | None = None,
-) -> ChatChunk:
-    """A chunk with a piece of one call."""
-    function = FunctionDelta(name=name, arguments=arguments)
-    return _chunk(ChatDelta(tool_calls=[ToolCallDelta(index=index, id=call_id, function=function)]))
-
-
-def finish_chunk(reason: str = "stop", matched_stop: str | None = None) -> ChatChunk:
-    """The chunk that says why the answer ended."""
-    return ChatChunk(
-        choices=[ChunkChoice(delta=ChatDelta(), finish_reason=reason, matched_stop=matched_stop)]
-    )
-
-
-def usage_chunk(prompt_tokens: int, completion_tokens: int) -> ChatChunk:
-    """A chunk without choices that carries the token counts."""
-    return ChatChunk(usage=ChatUsage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens))
-
-
-def answer(
-    text: str = "",
-    *,
-    thinking: str = "",
-    calls: Sequence[tuple[str, str]] = (),
-    finish: str | None = None,
-    wait: float = 0.0,
-    usage: ChatUsage | None = None,
-) -> Script:
-    """A well-behaved answer: thinking, then text, then calls (name, arguments), in pieces of a word each."""
-    steps: list[Step] = [thinking_chunk(piece) for piece in _pieces(thinking)]
-    steps += [text_chunk(piece) for piece in _pieces(text)]
-    for index, (name, arguments) in enumerate(calls):
-        steps.append(call_chunk(index, call_id=f"call_{index}", name=name, arguments=""))
-        steps += [call_chunk(index, arguments=piece) for piece in _pieces(arguments)]
-    steps.append(finish_chunk(finish or ("tool_calls" if calls else "stop")))
-    return Script(steps=steps, wait=wait, obeys=True, usage=usage)
-
-
-def refuse(error: DragomanError, *, wait: float = 0.0) -> Script:
-    """A request that the engine does not accept."""
-    return Script(refusal=error, wait=wait)
-
+__all__ = [
+    "SCRIPTED_CAPABILITIES",
+    "Cut",
+    "Delay",
+    "Fail",
+    "Hang",
+    "Script",
+    "ScriptedCall",
+    "ScriptedInferenceEngine",
+    "ScriptedStream",
+    "Scripts",
+    "Step",
+    "answer",
+    "call_chunk",
+    "count_words",
+    "finish_chunk",
+    "last_user_text",
+    "refuse",
+    "text_chunk",
+    "thinking_chunk",
+    "usage_chunk",
+]
 
 # ---- the engine --------------------------------------------------------------------------------------------
 
@@ -221,10 +155,16 @@ class ScriptedInferenceEngine(InferenceEngine):
     async def aclose(self) -> None:
         """There is nothing to free."""
 
+    def _check_length(self, request: ChatRequest) -> None:
+        counted, most = count_words(request), self._capabilities.context_length
+        if most is not None and counted >= most:
+            raise PromptTooLongError(counted, most)
+
     async def _begin(self, request: ChatRequest, *, streamed: bool) -> ScriptedStream:
         call = ScriptedCall(request=request, streamed=streamed)
         self.calls.append(call)
         try:
+            self._check_length(request)
             script = self._pick(request)
             await asyncio.sleep(script.wait)
         except asyncio.CancelledError:
@@ -358,7 +298,6 @@ def count_words(request: ChatRequest) -> int:
 
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-_PIECE = re.compile(r"\s*\S+|\s+")
 
 
 def last_user_text(request: ChatRequest) -> str:
@@ -404,14 +343,6 @@ def _next_of(queue: deque[Script]) -> Script:
             "the engine has no script for this request", log_detail="all scripts were played"
         )
     return queue.popleft()
-
-
-def _pieces(text: str) -> list[str]:
-    return _PIECE.findall(text)
-
-
-def _chunk(delta: ChatDelta) -> ChatChunk:
-    return ChatChunk(choices=[ChunkChoice(delta=delta)])
 
 
 def _copy(chunk: ChatChunk) -> ChatChunk:

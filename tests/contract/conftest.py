@@ -1,0 +1,107 @@
+"""The engines that the contract holds for; each is started once for the module and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from dragoman.engines.base import InferenceEngine
+from dragoman.engines.remote import RemoteInferenceEngine
+from dragoman.engines.scripted import SCRIPTED_CAPABILITIES, ScriptedInferenceEngine
+from dragoman.routing.client import InferenceEngineClient
+from dragoman.settings import EngineEntry, LocalEngine
+from tests.support.dialogues import CONTEXT, MODEL, PARROT, FakeEngine, script_for
+
+SERVE = Path(__file__).with_name("serve_parrot.py")
+START_SECONDS = 30
+
+
+@asynccontextmanager
+async def scripted() -> AsyncIterator[InferenceEngine]:
+    """The scripted engine."""
+    capabilities = msgspec.structs.replace(SCRIPTED_CAPABILITIES, context_length=CONTEXT)
+    yield ScriptedInferenceEngine(script_for, models=[MODEL], capabilities=capabilities)
+
+
+@asynccontextmanager
+async def fake(dialect: str, name: str = "") -> AsyncIterator[InferenceEngine]:
+    """The remote engine against a fake server; the dialect is found by asking."""
+    async with FakeEngine(dialect).server as server:
+        yield RemoteInferenceEngine(EngineEntry(url=server.url, name=name))
+
+
+@asynccontextmanager
+async def llamacpp_server(address: str) -> AsyncIterator[InferenceEngine]:
+    """The remote engine against a real llama.cpp in a process of its own."""
+    yield RemoteInferenceEngine(EngineEntry(url=address, name="llama.cpp", models=(MODEL,)))
+
+
+@asynccontextmanager
+async def embedded() -> AsyncIterator[InferenceEngine]:
+    """llama.cpp inside this process."""
+    llamacpp = pytest.importorskip("dragoman.engines.llamacpp", reason="the extra `local` is not installed")
+    yield llamacpp.LlamaCppInferenceEngine(
+        str(PARROT / "parrot.gguf"), local=LocalEngine(context=CONTEXT, threads=1)
+    )
+
+
+@asynccontextmanager
+async def routed() -> AsyncIterator[InferenceEngine]:
+    """Two engines as one."""
+    async with AsyncExitStack() as stack:
+        engines = [await stack.enter_async_context(fake("vllm", name)) for name in ("left", "right")]
+        yield InferenceEngineClient(engines)
+
+
+@pytest.fixture(scope="module")
+def parrot_address() -> Iterator[str]:
+    """The address of a llama.cpp server with the parrot loaded."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SERVE), str(PARROT / "parrot.gguf"), str(CONTEXT)]
+    with Popen(command, stdout=PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        yield address
+        process.kill()
+
+
+ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] = {
+    "scripted": scripted,
+    "generic": partial(fake, "generic"),
+    "vllm": partial(fake, "vllm"),
+    "sglang": partial(fake, "sglang"),
+    "ollama": partial(fake, "ollama"),
+    "routed": routed,
+    "embedded": embedded,
+}
+
+
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    params=[
+        *(pytest.param(name, marks=[pytest.mark.engine] if name == "embedded" else []) for name in ENGINES),
+        pytest.param("llamacpp", marks=pytest.mark.engine),
+    ],
+)
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[InferenceEngine]:
+    """Each engine in turn, started."""
+    kinds = ENGINES
+    if request.param == "llamacpp":
+        kinds = {"llamacpp": partial(llamacpp_server, request.getfixturevalue("parrot_address"))}
+    async with kinds[request.param]() as engine:
+        async with asyncio.timeout(START_SECONDS):
+            await engine.start()
+        yield engine
+        await engine.aclose()
+        await engine.aclose()
