@@ -1,8 +1,7 @@
-"""Requests and answers with the exact text that their translation gives.
+"""Answers with the exact text that their translation gives.
 
-A request is `requests/NAME.json`; beside it stands the Chat Completions request, or the refusal. An answer
-is `answers/NAME.jsonl`, the chunks of one read per line; beside it stand the events, and the whole message
-or its error. `make golden` writes the files anew: read the difference before you commit it.
+An answer is `answers/NAME.jsonl`, the chunks of one read per line; beside it stand the events, and the whole
+message or its error. `make golden` writes the files anew: read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -13,40 +12,18 @@ import msgspec
 import pytest
 
 from dragoman.engines.whole import fold
-from dragoman.errors import DragomanError, InvalidRequestError
-from dragoman.translate.preview import chat_json
-from dragoman.translate.request import RequestOptions, to_chat
+from dragoman.errors import DragomanError
 from dragoman.translate.response import StreamOptions, to_message
-from dragoman.translate.signature import OpenedThinking
 from dragoman.translate.stream import MessageStream
-from dragoman.wire.anthropic import decode_messages
-from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk
 
 HERE = Path(__file__).parent
-CAPABLE = EngineCapabilities(
-    context_length=32768, images=True, reasoning=True, reasoning_switch=True, continuation=True, counting=True
-)
-REQUEST_OPTIONS = RequestOptions(
-    model="served-model",
-    capabilities=CAPABLE,
-    open_thinking=lambda _, thinking: OpenedThinking(kind="foreign", text=thinking),
-    spelling=lambda _: None,
-)
 ANSWER_OPTIONS = StreamOptions(message_id="msg_golden", model="claude-sonnet-5", max_tokens=1024)
 
 
 def seal(text: str, visible: bool) -> str:
     """A signature that can be read: how much was signed, and whether it was seen."""
     return f"signed-{len(text)}-{'visible' if visible else 'omitted'}"
-
-
-def request_outcome(body: bytes) -> str:
-    """What the engine would get, or the words of the refusal."""
-    try:
-        return chat_json(to_chat(decode_messages(body), REQUEST_OPTIONS).chat).decode() + "\n"
-    except InvalidRequestError as refusal:
-        return f"refused: {refusal.message}\n"
 
 
 def reads_of(text: str) -> list[list[ChatChunk]]:
@@ -76,13 +53,6 @@ def compare(actual: str, file: Path, update: bool) -> None:
         file.write_text(actual, encoding="utf-8")
     assert file.is_file(), f"{file.name} is missing: run `make golden`"
     assert actual == file.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("case", sorted((HERE / "requests").glob("*.json")), ids=lambda path: path.stem)
-def test_request(case: Path, update_golden: bool) -> None:
-    # clients send JSON without the white space that makes the file readable
-    body = msgspec.json.encode(msgspec.json.decode(case.read_bytes()))
-    compare(request_outcome(body), case.with_suffix(".out"), update_golden)
 
 
 @pytest.mark.parametrize("case", sorted((HERE / "answers").glob("*.jsonl")), ids=lambda path: path.stem)
