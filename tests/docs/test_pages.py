@@ -76,5 +76,7 @@ def test_options_that_the_pages_name_exist() -> None:
 
 def help_of(command: str) -> str:
     """What `dragoman COMMAND --help` prints."""
-    program = [sys.executable, "-m", "dragoman.cli.main", command, "--help"]
-    return subprocess.run(program, capture_output=True, text=True, check=True, timeout=60).stdout
+    program = Path(sys.executable).with_name("dragoman")
+    return subprocess.run(
+        [program, command, "--help"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout

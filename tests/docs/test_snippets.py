@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from dragoman.engines.scripted import ScriptedInferenceEngine, answer
@@ -18,7 +17,7 @@ from tests.support.claude_code import QUIET, claude_binary
 from tests.support.serving import running_server
 
 DOCUMENTED = "http://127.0.0.1:8484"
-READ_ONLY = {"toml", "json", "mermaid", "text", ""}
+READ_ONLY = {"toml", "mermaid", "text", ""}
 SNIPPETS = all_snippets()
 
 
@@ -81,11 +80,6 @@ def test_settings_files_load(snippet: Snippet, tmp_path: Path) -> None:
     file = tmp_path / "dragoman.toml"
     file.write_text(snippet.code, encoding="utf-8")
     assert load_settings(file, environ={}) != load_settings(None, environ={})
-
-
-@of_language("json")
-def test_json_is_json(snippet: Snippet) -> None:
-    assert msgspec.json.decode(snippet.code) is not None
 
 
 def test_blocks_that_are_not_run_say_why() -> None:
