@@ -161,8 +161,8 @@ class LlamaCppDialect(Dialect):
             body["timings_per_token"] = True
 
     def needs_stream(self, request: ChatRequest) -> bool:
-        """A whole answer would repeat the turn that it continues."""
-        return request.continue_final
+        """Always: a whole answer goes on computing its prompt when nobody waits any more, a stream ends."""
+        return True
 
     def read_chunk(self, chunk: WireChunk) -> None:
         """Progress and timings become usage; the word that stopped becomes the matched stop."""
