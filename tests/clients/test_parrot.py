@@ -59,12 +59,15 @@ class Dialogue(msgspec.Struct, frozen=True):
         return {"type": "disabled"}
 
     def reply(self) -> list[dict[str, Any]]:
-        """The content that must come back, without ids and signatures."""
+        """The content that must come back, without ids and signatures.
+
+        The model writes a line's end before `</think>` and between text and a call; llama.cpp hands both on.
+        """
         found: list[dict[str, Any]] = []
         if self.enable_thinking:
-            found.append({"type": "thinking", "thinking": self.thinking})
+            found.append({"type": "thinking", "thinking": self.thinking + "\n"})
         if self.text:
-            found.append({"type": "text", "text": self.text})
+            found.append({"type": "text", "text": self.text + ("\n" if self.calls else "")})
         return found + [{"type": "tool_use", "name": name, "input": given} for name, given in self.calls]
 
 
@@ -90,6 +93,7 @@ def turn_of(message: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     return message["role"], content
 
 
+SAMPLING = {"max_tokens": 512, "temperature": 0}
 DIALOGUES = msgspec.json.decode((PARROT / "dialogues.json").read_bytes(), type=list[Dialogue])
 WELL_FORMED = [dialogue for dialogue in DIALOGUES if not dialogue.malformed]
 BROKEN = [dialogue for dialogue in DIALOGUES if dialogue.malformed]
@@ -119,8 +123,8 @@ def billed(message: dict[str, Any]) -> int:
 def test_the_reply_is_the_scripted_one(sdk: SDK, parrot: str, dialogue: Dialogue) -> None:
     request = dialogue.request()
     counted = sdk.call("count_tokens", parrot, request)["input_tokens"]
-    whole = sdk.call("create", parrot, {**request, "max_tokens": 512})["message"]
-    streamed = sdk.call("stream", parrot, {**request, "max_tokens": 512})["message"]
+    whole = sdk.call("create", parrot, {**request, **SAMPLING})["message"]
+    streamed = sdk.call("stream", parrot, {**request, **SAMPLING})["message"]
     assert shown(whole) == dialogue.reply()
     assert shown(streamed) == dialogue.reply()
     expected = "tool_use" if dialogue.calls else "end_turn"
@@ -136,7 +140,7 @@ def test_a_broken_call_is_forced_valid_by_the_engines_grammar(
     request = dialogue.request()
     counted = sdk.call("count_tokens", parrot, request)["input_tokens"]
     for op in ("create", "stream"):
-        message = sdk.call(op, parrot, {**request, "max_tokens": 512})["message"]
+        message = sdk.call(op, parrot, {**request, **SAMPLING})["message"]
         calls = [block for block in message["content"] if block["type"] == "tool_use"]
         assert {call["name"] for call in calls} == {"bash"}
         assert all(isinstance(call["input"]["command"], str) for call in calls)
@@ -148,5 +152,5 @@ def test_the_count_holds_without_the_tools(sdk: SDK, parrot: str, dialogue: Dial
     request = dialogue.request()
     request.pop("tools", None)
     counted = sdk.call("count_tokens", parrot, request)["input_tokens"]
-    message = sdk.call("create", parrot, {**request, "max_tokens": 1})["message"]
+    message = sdk.call("create", parrot, {**request, **SAMPLING, "max_tokens": 1})["message"]
     assert counted == billed(message)
