@@ -236,7 +236,9 @@ class Exchange:
     async def _await_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             continue
-        self.interrupt(ClientGoneError())
+        # a server also says this when the answer is complete
+        if not self.finished:
+            self.interrupt(ClientGoneError())
 
     def _check_stall(self, stall: float) -> None:
         since = self._writing_since
