@@ -27,6 +27,8 @@ _DELTA_END = b"}}\n\n"
 
 _SILENT = frozenset({State.NEW, State.DONE, State.FAILED})
 _encode = msgspec.json.Encoder().encode
+# Legal inside JSON, but line ends to clients that split lines as Unicode does.
+_LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 _EMPTY_TEXT = _encode(TextOut(text=""))
 _EMPTY_THINKING = _encode(ThinkingOut(thinking="", signature=""))
 _EMPTY_INPUT = msgspec.Raw(b"{}")
@@ -102,7 +104,7 @@ class EventWriter:
     def text(self, text: str) -> None:
         """More of the open text block."""
         self._advance(EventKind.TEXT_DELTA, self._index)
-        self._out.append(self._head + _encode(text) + _DELTA_END)
+        self._out.append(self._head + _quoted(text) + _DELTA_END)
 
     def close_text(self) -> None:
         """The text block ends."""
@@ -116,7 +118,7 @@ class EventWriter:
         """More thinking, where the client wants to see it."""
         if self._shows_thinking:
             self._advance(EventKind.THINKING_DELTA, self._index)
-            self._out.append(self._head + _encode(text) + _DELTA_END)
+            self._out.append(self._head + _quoted(text) + _DELTA_END)
 
     def close_thinking(self, thought: str) -> None:
         """The thinking block ends, signed."""
@@ -133,7 +135,7 @@ class EventWriter:
     def arguments(self, text: str) -> None:
         """More of the open call's arguments."""
         self._advance(EventKind.INPUT_JSON_DELTA, self._index)
-        self._out.append(self._head + _encode(text) + _DELTA_END)
+        self._out.append(self._head + _quoted(text) + _DELTA_END)
 
     def close_call(self, call: Call) -> None:
         """The block of a call ends."""
@@ -148,3 +150,12 @@ class EventWriter:
         self._advance(EventKind.BLOCK_STOP, self._index)
         self._out.append(_STOP % self._index)
         self._index += 1
+
+
+def _quoted(text: str) -> bytes:
+    """The text as a JSON string on one line."""
+    raw = _encode(text)
+    if not text.isascii():
+        for char, escape in _LINE_ENDS:
+            raw = raw.replace(char, escape)
+    return raw

@@ -89,6 +89,13 @@ def test_thinking_is_signed_just_before_its_end() -> None:
     ]
 
 
+def test_no_character_of_a_text_can_end_a_line() -> None:
+    text = "a\x85b\u2028c\u2029d\r\ne\x0b\x0c\x1c\x1d\x1ef é"
+    raw = streamed([said(text), called(piece(f'{{"a": "b{text[:6]}"}}', "f")), finished()])
+    assert "\n".join(raw.decode().splitlines()) + "\n" == raw.decode()
+    assert [block.get("text", block.get("input")) for block in blocks(raw)] == [text, {"a": f"b{text[:6]}"}]
+
+
 def test_omitted_thinking_has_a_block_without_text() -> None:
     raw = streamed([said(reasoning="Hm"), said(reasoning="."), finished()], display="omitted")
     assert blocks(raw) == [{"type": "thinking", "thinking": "", "signature": "text of Hm."}]
