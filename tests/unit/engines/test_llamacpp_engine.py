@@ -12,6 +12,7 @@ import pytest
 
 from dragoman.engines.llamacpp import LlamaCppInferenceEngine
 from dragoman.engines.llamacpp.server import LlamaServer
+from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.errors import EngineUnavailableError, OverloadedError, SettingsError
 from dragoman.settings import LocalEngine, Timeouts
 from tests.support.dialogues import PARROT, Dialogue, dialogues
@@ -97,9 +98,18 @@ async def test_it_takes_two_requests_at_a_time(engine: LlamaCppInferenceEngine) 
     assert texts == [first.text, second.text]
 
 
+async def test_another_engine_can_share_what_is_loaded(engine: LlamaCppInferenceEngine) -> None:
+    assert engine.entry.models == ("parrot",)
+    other = RemoteInferenceEngine(engine.entry)
+    answer = await other.chat_completion(case("hello/nothink").request)
+    assert answer.choices[0].message.content == case("hello/nothink").text
+    await other.aclose()
+
+
 async def test_before_its_start_it_is_loading_and_takes_nothing() -> None:
     engine = LlamaCppInferenceEngine(MODEL_FILE, local=LOCAL)
     assert engine.params is None
+    assert engine.entry.models == ()
     assert (await engine.health()).status == "loading"
     with pytest.raises(OverloadedError):
         await engine.chat_completion(case("hello").request)

@@ -6,6 +6,8 @@ import asyncio
 import secrets
 from pathlib import Path
 
+import msgspec
+
 from dragoman.engines.base import EngineHealth
 from dragoman.engines.llamacpp.params import ServerParams, server_params
 from dragoman.engines.llamacpp.server import LlamaServer, has_gpu, load_library
@@ -49,6 +51,17 @@ class LlamaCppInferenceEngine(RemoteInferenceEngine):
     def params(self) -> ServerParams | None:
         """What llama.cpp was started with, None before `start`."""
         return self._server.params if self._server is not None else None
+
+    @property
+    def entry(self) -> EngineEntry:
+        """The engine as others of this machine's processes can be told of it, after `start`."""
+        return EngineEntry(url=self._transport.root, name="local", key=self._key, dialect="llamacpp")
+
+    @property
+    def entry(self) -> EngineEntry:
+        """What another process of this machine needs to use the loaded model; holds its key."""
+        models = (self._server.params.name,) if self._server is not None else ()
+        return msgspec.structs.replace(self._entry, url=self._transport.root, models=models)
 
     async def start(self) -> None:
         """Fetches the model if need be and loads it; other tasks go on meanwhile."""
