@@ -20,6 +20,7 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 # The key of the exchange in the scope that the router hands on.
 EXCHANGE = "dragoman.exchange"
+_PROBES = frozenset({"/health", "/ready", "/metrics"})
 # What stands in logs and metrics for a client that left before its answer began.
 _NOBODY = 499
 
@@ -139,4 +140,10 @@ def _log_request(exchange: Exchange, status: int, seconds: float) -> None:
         fields["key"] = exchange.scope_name
     if exchange.model:
         fields["model"] = exchange.model
-    log(logging.INFO, "request", fields | exchange.notes)
+    log(_level(exchange), "request", fields | exchange.notes)
+
+
+def _level(exchange: Exchange) -> int:
+    """Probes come every few seconds and say nothing: they are worth a line only to who debugs."""
+    is_probe = exchange.route in _PROBES and exchange.status < 400
+    return logging.DEBUG if is_probe else logging.INFO

@@ -1,0 +1,37 @@
+"""The command `dragoman`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dragoman import __version__
+from dragoman.cli import serve, translate
+from dragoman.errors import DragomanError
+
+_DESCRIPTION = "The Anthropic Messages API in front of any inference engine."
+_EPILOG = "`dragoman COMMAND --help` describes a command. `dragoman serve` alone is a good start."
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="dragoman", description=_DESCRIPTION, epilog=_EPILOG)
+    top.add_argument("--version", action="version", version=f"dragoman {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (serve, translate):
+        command.add_to(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; its exit status: 0 well, 1 the request is wrong, 2 something is not set up."""
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except DragomanError as error:
+        print(f"dragoman: {error.message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status

@@ -1,0 +1,126 @@
+"""`dragoman serve`: the server, over the embedded engine or over others."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+from rich.console import Console
+
+from dragoman.cli import banner
+from dragoman.engines.llamacpp import LlamaCppInferenceEngine
+from dragoman.errors import SettingsError
+from dragoman.models.progress import ConsoleReport
+from dragoman.observe.logs import configure
+from dragoman.routing.client import build_client
+from dragoman.server.run import address_of, bind, new_loop, serve
+from dragoman.server.workers import Supervisor
+from dragoman.settings import Dialect, Settings, load_settings
+from dragoman.wire.openai import ModelCard
+
+_DESCRIPTION = """\
+Serves the Anthropic Messages API. Without --engine, a small model runs inside this process;
+it is fetched once."""
+
+_EPILOG = """\
+examples:
+  dragoman serve                                    the embedded engine with its default model
+  dragoman serve --model ./some-model.gguf          the embedded engine with a file
+  dragoman serve --engine http://127.0.0.1:8000     vLLM, SGLang, llama.cpp, Ollama, or any other
+  dragoman serve --engine http://a --engine http://b    several engines
+
+Everything else is set in dragoman.toml or in the environment, as DRAGOMAN_ and the setting's name:
+API keys, timeouts, limits, aliases of models. Flags win over the environment, that over the file.
+A dragoman.toml in the folder where the command starts is found by itself."""
+
+_FOUND = Path("dragoman.toml")
+
+
+def add_to(commands: argparse._SubParsersAction[Any]) -> None:
+    """The command's line."""
+    command = commands.add_parser(
+        "serve",
+        help="serve the Messages API",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = command.add_argument
+    add("--engine", action="append", metavar="URL", help="an engine's address; repeat it for several")
+    add("--dialect", choices=get_args(Dialect), help="what the engines are (auto: they are asked)")
+    add("--model", help="embedded: a name of the catalogue or a .gguf file; with --engine: the default model")
+    add("--config", type=Path, metavar="FILE", help="settings as TOML")
+    add("--host", help="address to listen on (127.0.0.1; another one needs API keys)")
+    add("--port", type=int, help="port to listen on (8484; 0: any free one)")
+    add("--workers", type=int, help="server processes (1)")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until a signal comes."""
+    console = Console(file=sys.stdout, highlight=False)
+    settings = gathered(arguments)
+    configure(settings.log_level, settings.log_format)
+    with bind(settings) as sock:
+        address = address_of(sock)
+
+        def ready(models: list[ModelCard]) -> None:
+            banner.show(console, address, models, has_keys=bool(settings.api_keys))
+            sys.stdout.flush()
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_serve_all(settings, sock, ready))
+    return 0
+
+
+async def _serve_all(
+    settings: Settings, sock: socket.socket, ready: Callable[[list[ModelCard]], None]
+) -> None:
+    report = ConsoleReport()
+    if settings.workers == 1:
+        client = build_client(settings, report)
+        await serve(settings, sock, lambda _server, models: ready(models), client=client)
+    elif settings.engines:
+        await Supervisor(settings, sock, ready).run()
+    else:
+        # the model is loaded once, here; the workers reach it over its loopback port
+        engine = LlamaCppInferenceEngine(
+            settings.model,
+            local=settings.local,
+            timeouts=settings.timeouts,
+            limits=settings.limits,
+            report=report,
+        )
+        try:
+            await engine.start()
+            shared = msgspec.structs.replace(settings, engines=(engine.entry,))
+            await Supervisor(shared, sock, ready).run()
+        finally:
+            await engine.aclose()
+
+
+def gathered(arguments: argparse.Namespace) -> Settings:
+    """The settings from file, environment and flags."""
+    file: Path | None = arguments.config
+    if file is None and _FOUND.is_file():
+        file = _FOUND
+        print(f"dragoman: settings from ./{_FOUND}", file=sys.stderr)
+    names = ("host", "port", "workers")
+    flags: dict[str, Any] = {name: getattr(arguments, name) for name in names}
+    flags = {name: value for name, value in flags.items() if value is not None}
+    if arguments.engine:
+        dialect = {} if arguments.dialect is None else {"dialect": arguments.dialect}
+        flags["engines"] = [{"url": url, **dialect} for url in arguments.engine]
+    elif arguments.dialect is not None:
+        raise SettingsError("--dialect says what --engine is, and there is no --engine")
+    settings = load_settings(file, flags=flags)
+    if arguments.model is None:
+        return settings
+    flags["default_model" if settings.engines else "model"] = arguments.model
+    return load_settings(file, flags=flags)
