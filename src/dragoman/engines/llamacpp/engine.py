@@ -54,11 +54,6 @@ class LlamaCppInferenceEngine(RemoteInferenceEngine):
 
     @property
     def entry(self) -> EngineEntry:
-        """The engine as others of this machine's processes can be told of it, after `start`."""
-        return EngineEntry(url=self._transport.root, name="local", key=self._key, dialect="llamacpp")
-
-    @property
-    def entry(self) -> EngineEntry:
         """What another process of this machine needs to use the loaded model; holds its key."""
         models = (self._server.params.name,) if self._server is not None else ()
         return msgspec.structs.replace(self._entry, url=self._transport.root, models=models)
