@@ -171,7 +171,8 @@ def whole(answer: ChatCompletion, **changes: Any) -> dict[str, Any]:
 
 def blocks(raw: bytes) -> list[dict[str, Any]]:
     """The content that the SDK reads from a stream."""
-    return read(raw)["content"]  # type: ignore[no-any-return]  # JSON
+    found: list[dict[str, Any]] = read(raw)["content"]
+    return found
 
 
 def joined(raw: bytes, delta: str) -> str:

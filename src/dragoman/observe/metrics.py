@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -25,9 +26,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "dragoman_requests", "Requests answered", ["route", "status", "model"], registry=registry
-        )
+        counter = partial(Counter, registry=registry)
+        self._requests = counter("dragoman_requests", "Requests answered", ["route", "status", "model"])
         self._seconds = Histogram(
             "dragoman_request_seconds",
             "Time from a request's head to the end of its answer",
@@ -48,25 +48,15 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._tokens = Counter(
-            "dragoman_tokens", "Tokens by kind: input, cached, output", ["model", "kind"], registry=registry
+        self._tokens = counter("dragoman_tokens", "Tokens by kind: input, cached, output", ["model", "kind"])
+        self._engine_errors = counter("dragoman_engine_errors", "Failures of engines", ["engine", "cause"])
+        self._violations = counter(
+            "dragoman_grammar_violations", "Streams that would have broken the order of events"
         )
-        self._engine_errors = Counter(
-            "dragoman_engine_errors", "Failures of engines", ["engine", "cause"], registry=registry
+        self._thinking = counter(
+            "dragoman_thinking_dropped", "Thinking blocks of requests that could not go to the model"
         )
-        self._violations = Counter(
-            "dragoman_grammar_violations",
-            "Streams that would have broken the order of events",
-            registry=registry,
-        )
-        self._thinking = Counter(
-            "dragoman_thinking_dropped",
-            "Thinking blocks of requests that could not go to the model",
-            registry=registry,
-        )
-        self._lost = Counter(
-            "dragoman_clients_lost", "Clients that left or stalled", ["how"], registry=registry
-        )
+        self._lost = counter("dragoman_clients_lost", "Clients that left or stalled", ["how"])
 
     def started(self) -> None:
         """A request came in."""
