@@ -68,7 +68,7 @@ def silent_directives(source: str) -> list[str]:
 
 
 def broad_excepts(source: str) -> list[str]:
-    """`except Exception` and wider, or their `suppress`, without a comment on the line that says why."""
+    """`except Exception` and wider, or `suppress` of them, that end there without a comment saying why."""
     lines = source.splitlines()
     return [
         f"{number}: a broad except without a reason"
@@ -80,13 +80,19 @@ def broad_excepts(source: str) -> list[str]:
 def _broad_lines(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler):
-            caught = [node.type]
+            # what cleans up and raises again swallows nothing
+            caught = [] if _raises_again(node) else [node.type]
         elif isinstance(node, ast.Call) and _last_name(node.func) == "suppress":
             caught = [*node.args]
         else:
             continue
         if any(kind is None or _names_broad(kind) for kind in caught):
             yield node.lineno
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
 
 
 def _names_broad(node: ast.expr) -> bool:
