@@ -1,0 +1,122 @@
+"""Field cases, part E: tools, their schemas, and which of them may be called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dragoman.engines.scripted import answer
+from tests.server.conftest import Serve
+from tests.server.http import REQUEST, ask, error_of
+from tests.support.translation import able_but, assistant, call, result, system, tool, translated, user
+
+
+def refused(serve: Serve, **fields: Any) -> str:
+    """The message of a 400 for a request with these fields."""
+    reply = ask(serve().url, REQUEST | fields)
+    assert (reply.status_code, error_of(reply)["type"]) == (400, "invalid_request_error")
+    message: str = error_of(reply)["message"]
+    return message
+
+
+def choice(kind: str, **more: Any) -> Any:
+    """What the engine is told for a tool_choice, with one tool there."""
+    asked = translated(tools=[tool()], tool_choice={"type": kind, **more}).chat
+    assert [one.function.name for one in asked.tools] == ["f"]
+    assert asked.tool_choice is not None
+    return asked.tool_choice.mode, asked.tool_choice.name
+
+
+def test_case_e75_none_is_accepted_and_keeps_the_tools_in_the_prompt() -> None:
+    assert choice("none") == ("none", None)
+
+
+def test_case_e76_any_forces_a_call() -> None:
+    assert choice("any") == ("required", None)
+
+
+def test_case_e77_e78_a_named_tool_stays_named() -> None:
+    assert choice("tool", name="f") == ("function", "f")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [tool()], "tool_choice": {"type": "sometimes"}},
+        {"tool_choice": {"type": "any"}},
+        {"tools": [], "tool_choice": {"type": "any"}},
+        {"tools": [tool()], "tool_choice": {"type": "tool"}},
+        {"tools": [tool()], "tool_choice": {"type": "tool", "name": "absent"}},
+    ],
+)
+def test_case_e79_an_impossible_choice_is_refused(serve: Serve, fields: dict[str, Any]) -> None:
+    assert refused(serve, **fields).startswith("tool_choice")
+
+
+def test_case_e80_a_server_tool_is_refused_by_its_name_not_for_its_schema(serve: Serve) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
+    words = refused(serve, tools=[search], tool_choice={"type": "auto"})
+    assert words == "tools.0: server tool web_search_20250305 is not available"
+
+
+@pytest.mark.parametrize(
+    "kind", ["bash_20250124", "text_editor_20250728", "memory_20250818", "computer_20251124"]
+)
+def test_case_e81_the_apis_own_client_tools_are_refused_by_name(serve: Serve, kind: str) -> None:
+    assert refused(serve, tools=[{"type": kind, "name": "x"}]).startswith(f"tools.0: tool type {kind} is not")
+
+
+def test_case_e82_e87_a_deferred_tool_is_out_of_the_prompt_and_a_reference_to_it_is_refused(
+    serve: Serve,
+) -> None:
+    tools = [tool("a"), tool("late", defer_loading=True)]
+    asked = translated(tools=tools).chat
+    assert ([t.function.name for t in asked.tools], len(asked.hidden_tools)) == (["a"], 1)
+    loaded = result("toolu_a", [{"type": "tool_reference", "tool_name": "late"}])
+    turns = [user("go"), assistant(call("toolu_a", "a")), user(loaded)]
+    assert refused(serve, tools=tools, messages=turns).startswith(
+        "messages.2.content.0.content.0: tool_reference"
+    )
+
+
+@pytest.mark.parametrize("kind", ["tool_addition", "tool_removal"])
+def test_case_e83_changes_of_the_tools_are_refused_where_they_stand(serve: Serve, kind: str) -> None:
+    block = {"type": kind, "tool": {"type": "tool_reference", "tool_name": "f"}}
+    assert refused(serve, messages=[user("a"), system(block)]).startswith(f"messages.1.content.0: {kind}")
+
+
+def test_case_e84_one_call_at_a_time_is_honoured(serve: Serve) -> None:
+    served = serve([answer(calls=[("f", "{}"), ("f", "{}")])])
+    body = {"tools": [tool()], "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+    assert len(ask(served.url, REQUEST | body).json()["content"]) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"strict": True},
+        {"input_examples": [{"q": "x"}]},
+        {"eager_input_streaming": True},
+        {"allowed_callers": ["direct"]},
+        {"cache_control": {"type": "ephemeral"}},
+        {"x_unknown": 1},
+        {"type": "custom"},
+        {"type": None},
+        {"input_schema": {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}},
+    ],
+    ids="-".join,
+)
+def test_case_e85_the_fields_of_a_tool_are_accepted(serve: Serve, fields: dict[str, Any]) -> None:
+    assert ask(serve().url, REQUEST | {"tools": [tool(**fields)]}).status_code == 200
+
+
+def test_case_e85_names_have_a_pattern_and_are_unique(serve: Serve) -> None:
+    assert refused(serve, tools=[tool("a b")]).startswith("tools.0.name: ")
+    assert refused(serve, tools=[tool("a"), tool("a")]).startswith("tools.1.name: ")
+
+
+def test_case_e_an_engine_that_cannot_force_a_call_says_so(serve: Serve) -> None:
+    served = serve(capabilities=able_but(forced_tools=False))
+    reply = ask(served.url, REQUEST | {"tools": [tool()], "tool_choice": {"type": "any"}})
+    assert (reply.status_code, error_of(reply)["message"].partition(":")[0]) == (400, "tool_choice")
