@@ -66,6 +66,17 @@ def use_wheel(wheel: Path, home: Path) -> None:
         raise SystemExit("`dragoman translate` lost the text")
 
 
+    check_missing_extra(program, home)
+
+
+def check_missing_extra(program: Path, home: Path) -> None:
+    """Without its extra the embedded engine must say what to install."""
+    command = [program, "serve", "--port", "0"]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 0 or "dragoman[local]" not in done.stderr:
+        raise SystemExit(f"without its extra `dragoman serve` says: {done.stdout}{done.stderr}")
+
+
 def main() -> int:
     """Check the wheel in the folder that is named on the command line."""
     wheel = check_contents(Path(sys.argv[1]).resolve())
