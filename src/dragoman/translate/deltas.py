@@ -26,7 +26,7 @@ class Call:
     and the engine's id hold. `held` is for its keeper: the bytes of it that are kept back.
     """
 
-    __slots__ = ("_pieces", "engine_id", "held", "name", "number", "our_id", "scanner", "stage")
+    __slots__ = ("_pieces", "_tail", "engine_id", "held", "name", "number", "our_id", "scanner", "stage")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -37,11 +37,17 @@ class Call:
         self.stage = Stage.NEW
         self.scanner = ArgumentScanner()
         self._pieces: list[str] = []
+        self._tail = ""  # a number at the end that may go on
 
     @property
     def arguments(self) -> str:
         """The argument text so far, without white space after the complete object."""
         return "".join(self._pieces)
+
+    @property
+    def shown(self) -> str:
+        """The argument text so far that the client may see."""
+        return self.arguments.removesuffix(self._tail)
 
     @property
     def input(self) -> str:
@@ -54,11 +60,12 @@ class Call:
         return self.scanner.complete and bool(self.name)
 
     def absorb(self, delta: ToolCallDelta) -> str:
-        """Takes a piece; returns the argument text that it adds.
+        """Takes a piece; returns the argument text that it adds for the client.
 
-        Raises `EngineFaultError` for a piece that cannot be part of a call. The first id holds, later ones
-        are ignored. A name comes whole or in pieces until the block begins; a piece equal to the name so
-        far repeats it.
+        A number is kept back until it is over: cut in the middle, it would be read as another one. Raises
+        `EngineFaultError` for a piece that cannot be part of a call. The first id holds, later ones are
+        ignored. A name comes whole or in pieces until the block begins; a piece equal to the name so far
+        repeats it.
         """
         if delta.id and not self.engine_id:
             self.engine_id = delta.id
@@ -87,6 +94,11 @@ class Call:
         text = text[:taken]
         if text:
             self._pieces.append(text)
+        loose = self.scanner.loose
+        if loose or self._tail:
+            text = self._tail + text
+            end = len(text) - loose
+            text, self._tail = text[:end], text[end:]
         return text
 
 

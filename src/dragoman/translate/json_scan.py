@@ -122,6 +122,11 @@ class ArgumentScanner:
         return self._at is not _At.START
 
     @property
+    def loose(self) -> int:
+        """How many characters at the end belong to a number that may go on."""
+        return self._total - self._number if self._at in _IN_NUMBER else 0
+
+    @property
     def complete(self) -> bool:
         """Whether the text is one complete object."""
         return self._at is _At.DONE
@@ -161,13 +166,9 @@ class ArgumentScanner:
     def partial(self, text: str) -> str:
         """The object with the members whose values are complete, out of all text that was fed.
 
-        Equal to what the SDKs' accumulator reads from such text: a number at the very end counts as it
-        stands, and containers that are open are closed.
+        Containers that are open are closed. A number at the very end may go on, so it is not complete.
         """
-        if not self.begun:
-            return "{}"
-        cut = self._total if self._at in _NUMBER_MAY_END else self._safe
-        return text[:cut] + "".join(reversed(self._stack))
+        return text[: self._safe] + "".join(reversed(self._stack)) if self.begun else "{}"
 
     def _string(self, text: str, pos: int) -> int:
         """Reads to the next character of a string that means something, and that one."""

@@ -206,7 +206,7 @@ class BlockOrder:
         self._blocks += 1
         self._sink.open_call(call)
         if call.scanner.begun:
-            self._sink.arguments(call.arguments)
+            self._sink.arguments(call.shown)
 
     # ---- what waits ---------------------------------------------------------------------------------------
 

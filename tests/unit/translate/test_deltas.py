@@ -89,6 +89,13 @@ def test_text_that_is_no_object_is_the_engines_fault() -> None:
     assert "character" not in caught.value.message
 
 
+def test_a_number_is_kept_back_until_it_is_over() -> None:
+    call = Call(0)
+    taken = [call.absorb(piece(text, "f")) for text in ('{"a": 1', "2", "0", ', "b": [-', "1]", "}")]
+    assert taken == ['{"a": ', "", "", '120, "b": [', "-1]", "}"]
+    assert call.shown == call.arguments == '{"a": 120, "b": [-1]}'
+
+
 def test_input_is_the_object_or_its_complete_members() -> None:
     call = Call(0)
     assert call.input == "{}"

@@ -44,6 +44,11 @@ def scan(*fragments: str) -> ArgumentScanner:
     return scanner
 
 
+def firm(scanner: ArgumentScanner, text: str) -> bytes:
+    """The text without a number at its end that may go on."""
+    return text[: len(text) - scanner.loose].encode()
+
+
 @given(cut_texts())
 def test_an_object_is_complete_at_its_last_character(fragments: list[str]) -> None:
     scanner = scan(*fragments[:-1], fragments[-1][:-1])
@@ -57,9 +62,10 @@ def test_an_object_is_complete_at_its_last_character(fragments: list[str]) -> No
 @given(object_texts(), st.data())
 def test_a_beginning_reads_as_the_sdk_reads_it(text: str, data: st.DataObject) -> None:
     cut = text[: data.draw(st.integers(1, len(text)))]
-    partial = scan(cut).partial(cut)
+    scanner = scan(cut)
+    partial = scanner.partial(cut)
     assert msgspec.json.decode(partial) == json.loads(partial)
-    assert json.loads(partial) == from_json(cut.encode(), partial_mode=True)
+    assert json.loads(partial) == from_json(firm(scanner, cut), partial_mode=True)
 
 
 @given(st.text(alphabet='{}[]",:\\u0dD8cCeE+-.1 \nabtrufalsn"/x', max_size=30))
@@ -72,7 +78,7 @@ def test_what_it_accepts_the_sdk_reads_and_only_objects_are_complete(tail: str) 
         with pytest.raises(msgspec.DecodeError):
             msgspec.json.decode(text, type=dict)
         return
-    assert from_json(text.encode(), partial_mode=True) == json.loads(scanner.partial(text))
+    assert from_json(firm(scanner, text), partial_mode=True) == json.loads(scanner.partial(text))
     assert scanner.complete is _is_object(text)
 
 
@@ -87,7 +93,9 @@ def _is_object(text: str) -> bool:
 @pytest.mark.parametrize(
     ("text", "partial"),
     [
-        ('{"a": 12', '{"a": 12}'),
+        ('{"a": 12', "{}"),
+        ('{"a": 12 ', '{"a": 12}'),
+        ('{"a": [1, 2', '{"a": [1]}'),
         ('{"a": 12,', '{"a": 12}'),
         ('{"a": 1.', "{}"),
         ('{"a": -', "{}"),
@@ -142,6 +150,14 @@ def test_white_space_after_the_object_is_ignored_and_counts_not_to_it() -> None:
 def test_it_has_begun_with_the_opening_brace() -> None:
     assert [scan(*fragments).begun for fragments in ("", " ", " \n", " \n{")] == [False, False, False, True]
     assert not scan(" {").complete
+
+
+@pytest.mark.parametrize(
+    ("text", "loose"),
+    [('{"a": 12', 2), ('{"a": 12 ', 0), ('{"a": [0, -1.5e+', 6), ('{"a": "12', 0), ("{}", 0), ("", 0)],
+)
+def test_a_number_at_the_end_may_go_on(text: str, loose: int) -> None:
+    assert scan(text).loose == scan(*text).loose == loose
 
 
 def test_depth_has_the_bound_of_the_sdks_parser() -> None:

@@ -271,6 +271,14 @@ def test_a_call_that_was_cut_streams_as_far_as_it_came() -> None:
     assert ends(raw) == ("max_tokens", None)
 
 
+@pytest.mark.parametrize("head", [[], [called(piece("{}", "f")), called(piece(None, "g", None, 1))]])
+def test_a_number_that_was_cut_is_not_read_as_another_one(head: list[ChatChunk]) -> None:
+    chunks = [called(piece(text, "write", None, 2)) for text in ('{"path":"/a","timeout":1', "2")]
+    raw = streamed([*head, *chunks, finished("length")])
+    assert blocks(raw)[-1]["input"] == {"path": "/a"}
+    assert joined(raw, "partial_json").endswith('{"path":"/a","timeout":')
+
+
 def test_calls_that_wait_when_the_answer_is_cut_are_shown_too() -> None:
     chunks = [called(piece('{"a":1', "f"), piece("{}", "g", None, 1), piece("", "h", None, 2)), said("z")]
     stream = started()
