@@ -1,0 +1,72 @@
+"""`dragoman translate`."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dragoman.cli.main import main
+
+REQUEST = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "Say hello."}]}
+
+
+def fed(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """Puts a body on standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(body)))
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["-"]):
+        fed(monkeypatch, msgspec.json.encode(REQUEST))
+        assert main(["translate", *arguments]) == 0
+        said = capsys.readouterr().out
+        assert msgspec.json.decode(said)["messages"] == REQUEST["messages"]
+        assert '\n  "model": "m"' in said
+
+
+def test_a_file_and_a_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "request.json"
+    file.write_bytes(msgspec.json.encode({**REQUEST, "top_k": 5, "stream": True}))
+    assert main(["translate", str(file), "--dialect", "vllm"]) == 0
+    sent = msgspec.json.decode(capsys.readouterr().out)
+    assert (sent["top_k"], sent["stream"]) == (5, True)
+    assert main(["translate", str(file)]) == 0
+    assert "top_k" not in msgspec.json.decode(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", msgspec.json.encode({**REQUEST, "thread": {"type": "create"}})])
+def test_what_cannot_be_translated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: bytes
+) -> None:
+    fed(monkeypatch, body)
+    assert main(["translate"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert msgspec.json.decode(captured.err)["error"]["type"] == "invalid_request_error"
+
+
+def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["translate", "none.json"]) == 2
+    assert capsys.readouterr().err == "dragoman: cannot read none.json: No such file or directory\n"
+
+
+def test_thinking_stays_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    call = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "1"}
+    turns = [
+        *REQUEST["messages"],  # type: ignore[misc]  # a list of turns
+        {"role": "assistant", "content": [thought, call]},
+        {"role": "user", "content": [result]},
+    ]
+    fed(monkeypatch, msgspec.json.encode({**REQUEST, "messages": turns}))
+    assert main(["translate"]) == 0
+    sent = msgspec.json.decode(capsys.readouterr().out)["messages"]
+    assert sent[1]["reasoning_content"] == "Hm."
+    assert sent[1]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":1}'}
