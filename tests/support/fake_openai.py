@@ -34,29 +34,36 @@ class Cut(msgspec.Struct, frozen=True):
     """The connection ends here, in the middle of the answer."""
 
 
+class Raw(msgspec.Struct, frozen=True):
+    """Bytes for the socket itself, outside of any framing."""
+
+    data: bytes
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """An answer: its pieces are written as they stand, each in a write of its own.
 
-    silent: nothing at all is said before the pieces (no status); with `Cut` or `Hang` as the only piece that is
-    a server which dies or stalls. closes: the connection is not kept for another request.
+    silent: nothing is said before the pieces (no status); with `Cut` or `Hang` as the only piece that is a
+    server which dies or stalls. closes: the connection is not kept for another request.
     """
 
     status: int = 200
     content_type: str = "application/json"
     headers: dict[str, str] = {}
-    pieces: Sequence[bytes | Pause | Hang | Cut] = ()
+    pieces: Sequence[bytes | Raw | Pause | Hang | Cut] = ()
     silent: bool = False
     closes: bool = False
 
 
 class Seen(msgspec.Struct, kw_only=True):
-    """A request that came, and whether its client hung up before the answer's end."""
+    """A request that came; written: pieces of its answer so far; hung_up: its client left before the end."""
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     connection: int
+    written: int = 0
     hung_up: bool = False
 
     @property
@@ -217,9 +224,11 @@ class FakeOpenAI:
         for piece in answer.pieces:
             if isinstance(piece, Cut):
                 return False
-            if isinstance(piece, bytes):
-                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            if isinstance(piece, bytes | Raw):
+                framed = piece.data if isinstance(piece, Raw) else b"%x\r\n%b\r\n" % (len(piece), piece)
+                writer.write(framed)
                 await writer.drain()
+                seen.written += 1
                 await asyncio.sleep(0)
             elif await _is_hung_up(reader, piece):
                 seen.hung_up = True

@@ -150,7 +150,7 @@ class RemoteInferenceEngine(InferenceEngine):
 
     def _completion(self, body: bytes, dialect: Dialect) -> ChatCompletion:
         completion = decode_answer(body, dialect.completion, msgspec.json.Decoder(dialect.completion))
-        if completion.error is not None or not completion.choices:
+        if bytes(completion.error) != b"null" or not completion.choices:
             raise error_in_body(body) or EngineFaultError(
                 "the engine's answer is empty", log_detail=f"no choices: {body[:500]!r}"
             )

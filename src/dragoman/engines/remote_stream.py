@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from dragoman.engines.base import ChatStream
-from dragoman.engines.dialects.base import Dialect, WireChunk, decode_answer
+from dragoman.engines.dialects.base import NO_ERROR, Dialect, WireChunk, decode_answer
 from dragoman.engines.dialects.errors import error_in_body, error_in_stream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.transport import Watch
@@ -118,7 +118,7 @@ class RemoteStream(ChatStream):
                 break
             if chunk.choices:
                 self._has_finish = self._has_finish or chunk.choices[0].finish_reason is not None
-            if chunk.error is not None or not chunk.choices:
+            if chunk.error is not NO_ERROR or not chunk.choices:
                 self._fault = self._error_in(chunk, payload)
                 if self._fault is not None:
                     break
@@ -128,7 +128,7 @@ class RemoteStream(ChatStream):
 
     @staticmethod
     def _error_in(chunk: WireChunk, payload: bytes) -> DragomanError | None:
-        if chunk.error is not None and bytes(chunk.error) != b"null":
+        if bytes(chunk.error) != b"null":
             return error_in_stream(msgspec.json.decode(chunk.error), payload)
         return error_in_body(payload) if chunk.usage is None else None
 

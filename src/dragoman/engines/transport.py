@@ -19,6 +19,7 @@ from dragoman.errors import (
     DragomanError,
     EngineFaultError,
     EngineTimeoutError,
+    OverloadedError,
     SettingsError,
 )
 from dragoman.settings import Limits, Timeouts
@@ -74,7 +75,7 @@ class Transport:
         """A request on a pooled connection; one that had died unused is replaced."""
         session = self._session_now()
         while True:
-            trace = SimpleNamespace(reused=False)
+            trace = SimpleNamespace(reused=False, connects=False)
             try:
                 return await session.request(
                     method,
@@ -87,6 +88,11 @@ class Transport:
                 # Each turn uses up one idle connection, so this ends.
                 if not trace.reused or isinstance(error, aiohttp.ClientConnectorError) or _began(error):
                     raise error_of_client(error) from error
+            except aiohttp.ConnectionTimeoutError as error:
+                if trace.connects:
+                    raise error_of_client(error) from error
+                detail = f"no free connection within {self.timeouts.pool} s"
+                raise OverloadedError("the engine has too much to do", log_detail=detail) from error
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise error_of_client(error) from error
 
@@ -101,6 +107,7 @@ class Transport:
         if self._session is None:
             tracing = aiohttp.TraceConfig()
             tracing.on_connection_reuseconn.append(_note_reuse)
+            tracing.on_connection_create_start.append(_note_connecting)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=self._limits.engine_connections, keepalive_timeout=KEEP_ALIVE_SECONDS
@@ -126,9 +133,15 @@ async def _note_reuse(
     context: SimpleNamespace,
     _params: aiohttp.TraceConnectionReuseconnParams,
 ) -> None:
-    given = context.trace_request_ctx
-    if given is not None:
-        given.reused = True
+    context.trace_request_ctx.reused = True
+
+
+async def _note_connecting(
+    _session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    _params: aiohttp.TraceConnectionCreateStartParams,
+) -> None:
+    context.trace_request_ctx.connects = True
 
 
 class Watch:
@@ -162,8 +175,10 @@ class Watch:
             self._since = None
 
     def relax(self, limit: float) -> None:
-        """Changes how long a silence may be, from the next look on."""
+        """Changes how long a silence may be."""
         self._limit = limit
+        self._timer.cancel()
+        self._timer = self._loop.call_later(limit, self._check)
 
     def stop(self) -> None:
         """Ends the watch."""

@@ -46,16 +46,19 @@ Ask = Callable[[str, object], Awaitable[Reply]]
 """Asks the engine a question: the path, and the body to post as JSON (None: GET). Raises `DragomanError`s."""
 
 
+NO_ERROR = msgspec.Raw(b"null")
+
+
 class WireChunk(ChatChunk, gc=False):
     """A chunk as it travels: it may hold an error instead."""
 
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = NO_ERROR
 
 
 class WireCompletion(ChatCompletion):
     """A whole answer as it travels: it may hold an error instead."""
 
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = NO_ERROR
 
 
 class CardMeta(msgspec.Struct):

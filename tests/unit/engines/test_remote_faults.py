@@ -1,0 +1,339 @@
+"""The remote engine when the server fails: every way, in one of our errors, with nothing of it shown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dragoman.errors import (
+    DragomanError,
+    EngineConfigurationError,
+    EngineFaultError,
+    EngineTimeoutError,
+    InvalidRequestError,
+    OverloadedError,
+    PromptTooLongError,
+    RateLimitError,
+    RequestTooLargeError,
+)
+from dragoman.settings import Timeouts
+from tests.support.fake_openai import (
+    DONE,
+    Answer,
+    Cut,
+    FakeOpenAI,
+    Hang,
+    chunk,
+    event,
+    events,
+    hello,
+    reply,
+    usage,
+    whole,
+)
+from tests.unit.engines.remotes import ask, read, remote, text_of, until
+
+SECRET = "secret-7f3 at /srv/engine.py line 12"
+HTML = f"<html><body>{SECRET}</body></html>".encode()
+
+
+async def fails(
+    engine: Any, answer: Answer, fake: FakeOpenAI, *, whole_too: bool = True
+) -> list[DragomanError]:
+    """The errors of a streamed and a whole request that get this answer."""
+    errors = []
+    for attempt in (engine.stream_chat_completion, engine.chat_completion)[: 1 + whole_too]:
+        fake.chat(answer)
+        with pytest.raises(DragomanError) as raised:
+            await attempt(ask())
+        errors.append(raised.value)
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidRequestError),
+        (422, InvalidRequestError),
+        (401, EngineConfigurationError),
+        (403, EngineConfigurationError),
+        (404, EngineConfigurationError),
+        (408, EngineTimeoutError),
+        (413, RequestTooLargeError),
+        (429, RateLimitError),
+        (500, EngineFaultError),
+        (502, EngineFaultError),
+        (503, OverloadedError),
+        (504, EngineTimeoutError),
+        (302, EngineFaultError),
+    ],
+)
+async def test_a_refusal_is_told_by_its_status(status: int, kind: type[DragomanError]) -> None:
+    body = {"error": {"message": SECRET, "type": "SomeError", "code": status}}
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        for error in await fails(engine, reply(body, status, retry_after="7"), fake):
+            assert type(error) is kind
+            assert SECRET not in error.message
+            assert SECRET in error.log_detail
+            assert error.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, EngineFaultError), (500, EngineFaultError), (502, EngineFaultError), (503, OverloadedError)],
+)
+async def test_i124_a_refusal_that_is_not_json(status: int, kind: type[DragomanError]) -> None:
+    answer = Answer(status=status, content_type="text/html", pieces=[HTML])
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        for error in await fails(engine, answer, fake):
+            assert type(error) is kind
+            assert SECRET not in error.message
+            assert SECRET in error.log_detail
+
+
+@pytest.mark.parametrize(
+    "body", [HTML, b"{", b"[]", b'{"choices": []}', b"null", b'{"choices": 5}', b"\xff\xfe"]
+)
+async def test_a_success_that_is_no_answer(body: bytes) -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        for content_type in ("text/html", "application/json"):
+            errors = await fails(engine, Answer(content_type=content_type, pieces=[body]), fake)
+            assert {type(error) for error in errors} == {EngineFaultError}
+            assert SECRET not in "".join(error.message for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"error": {"message": SECRET, "code": 429}}, RateLimitError),
+        ({"error": {"message": SECRET, "code": "503"}}, OverloadedError),
+        ({"error": {"message": SECRET, "type": "invalid_request_error"}}, InvalidRequestError),
+        (
+            {"error": {"message": SECRET, "type": "BadRequestError", "param": None, "code": 400}},
+            InvalidRequestError,
+        ),
+        ({"error": {"message": SECRET, "type": "unavailable_error", "code": 503}}, OverloadedError),
+        ({"error": {"message": SECRET, "type": "overloaded_error"}}, OverloadedError),
+        ({"error": {"message": SECRET, "type": "server_error"}}, EngineFaultError),
+        ({"error": {"message": [SECRET], "type": None}}, EngineFaultError),
+        ({"error": SECRET}, EngineFaultError),
+        ({"object": "error", "message": SECRET, "type": "BadRequestError", "code": 400}, InvalidRequestError),
+        (
+            {"error": {"message": SECRET}, "choices": [{"delta": {}, "finish_reason": "error"}]},
+            EngineFaultError,
+        ),
+    ],
+)
+async def test_i123_an_error_inside_an_answer(body: dict[str, Any], kind: type[DragomanError]) -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        (first,) = await fails(engine, events(body, DONE), fake, whole_too=False)
+        fake.chat(events(chunk({"content": "a"}), body, DONE))
+        stream = await engine.stream_chat_completion(ask())
+        assert text_of(await anext(stream)) == "a"
+        with pytest.raises(DragomanError) as raised:
+            await read(stream)
+        for error in (first, raised.value, *await fails(engine, reply(body), fake)):
+            assert type(error) is kind
+            assert SECRET not in error.message
+            assert SECRET in error.log_detail
+        assert await read(stream) == []
+
+
+async def test_what_came_before_an_error_in_the_same_read_is_delivered() -> None:
+    broken = event(chunk({"content": "a"})) + event({"error": {"message": "x"}})
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(Answer(content_type="text/event-stream", pieces=[broken]))
+        stream = await engine.stream_chat_completion(ask())
+        assert text_of(await anext(stream)) == "a"
+        with pytest.raises(EngineFaultError):
+            await anext(stream)
+
+
+@pytest.mark.parametrize("garbage", ["{", "hello", '{"choices": 5}', '{"choices": [{"delta": 5}]}'])
+async def test_garbage_in_a_stream_is_a_fault(garbage: str) -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(events(chunk({"content": "a"}), garbage, Hang()))
+        stream = await engine.stream_chat_completion(ask())
+        with pytest.raises(EngineFaultError):
+            await read(stream)
+        await until(lambda: fake.chats[0].hung_up)
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "sglang", "llamacpp", "ollama", "generic"])
+async def test_i126_a_stream_that_ends_without_its_finish_is_a_fault(dialect: Any) -> None:
+    async with FakeOpenAI(DESCRIBED) as fake, remote(fake, dialect) as engine:
+        for pieces in ([], [Cut()]):
+            fake.chat(events(chunk({"content": "a"}), *pieces, closes=True))
+            stream = await engine.stream_chat_completion(ask())
+            assert text_of(await anext(stream)) == "a"
+            with pytest.raises(EngineFaultError):
+                await anext(stream)
+
+
+DESCRIBED: dict[str, Any] = {"/props": reply({"default_generation_settings": {"n_ctx": 64}})}
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "sglang", "llamacpp", "ollama"])
+async def test_a_server_that_says_done_must_say_it(dialect: Any) -> None:
+    async with FakeOpenAI(DESCRIBED) as fake, remote(fake, dialect) as engine:
+        fake.chat(events(chunk({"content": "a"}), chunk({}, "stop"), usage(1, 1), closes=True))
+        stream = await engine.stream_chat_completion(ask())
+        with pytest.raises(EngineFaultError):
+            await read(stream)
+
+
+async def test_an_unknown_server_may_end_with_its_finish() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(events(chunk({"content": "a"}), chunk({}, "stop"), closes=True))
+        assert text_of(await read(await engine.stream_chat_completion(ask()))) == "a"
+
+
+async def test_a_last_event_without_its_blank_line_counts() -> None:
+    async with FakeOpenAI() as fake, remote(fake, "vllm") as engine:
+        pieces = [event(chunk({"content": "a"}, "stop")), b"data: [DONE]"]
+        fake.chat(Answer(content_type="text/event-stream", pieces=pieces))
+        assert text_of(await read(await engine.stream_chat_completion(ask()))) == "a"
+
+
+async def test_an_event_without_end_is_a_fault() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(Answer(content_type="text/event-stream", pieces=[b"data: " + b"x" * 1_000_000] * 20))
+        with pytest.raises(EngineFaultError):
+            await engine.stream_chat_completion(ask())
+
+
+@pytest.mark.parametrize("answer", [Answer(silent=True, pieces=[Cut()]), events(Cut()), reply(whole(), 200)])
+async def test_a_server_that_dies_before_its_answer_is_a_fault(answer: Answer) -> None:
+    cut = Answer(status=answer.status, content_type=answer.content_type, pieces=[Cut()], silent=answer.silent)
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        for _ in range(2):
+            # the pooled connection may be taken for one that died unused
+            fake.chat(cut, cut)
+            with pytest.raises(EngineFaultError):
+                await engine.chat_completion(ask())
+            fake._queue.clear()
+
+
+@pytest.mark.parametrize("answer", [Answer(silent=True, pieces=[Hang()]), events(Hang())])
+async def test_silence_before_the_first_byte_ends(answer: Answer) -> None:
+    timeouts = Timeouts(first_byte=0.1)
+    async with FakeOpenAI() as fake, remote(fake, "generic", timeouts) as engine:
+        fake.chat(answer)
+        with pytest.raises(EngineTimeoutError):
+            await engine.stream_chat_completion(ask())
+        await until(lambda: fake.chats[0].hung_up)
+
+
+async def test_silence_inside_an_answer_ends() -> None:
+    timeouts = Timeouts(between_bytes=0.1)
+    async with FakeOpenAI() as fake, remote(fake, "generic", timeouts) as engine:
+        fake.chat(events(chunk({"content": "a"}), Hang()), Answer(pieces=[b'{"ch', Hang()]))
+        stream = await engine.stream_chat_completion(ask())
+        assert text_of(await anext(stream)) == "a"
+        with pytest.raises(EngineTimeoutError):
+            await anext(stream)
+        with pytest.raises(EngineTimeoutError):
+            await engine.chat_completion(ask())
+        await until(lambda: all(seen.hung_up for seen in fake.chats))
+
+
+async def test_a_reader_that_takes_its_time_is_no_silence() -> None:
+    timeouts = Timeouts(first_byte=0.1, between_bytes=0.1)
+    async with FakeOpenAI() as fake, remote(fake, "generic", timeouts) as engine:
+        fake.chat(hello())
+        stream = await engine.stream_chat_completion(ask())
+        await asyncio.sleep(0.35)
+        assert text_of(await read(stream)) == "Hi"
+
+
+async def test_a_whole_answer_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dragoman.engines.transport.MOST_ANSWER_BYTES", 1000)
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(reply(whole("x" * 2000)))
+        with pytest.raises(EngineFaultError):
+            await engine.chat_completion(ask())
+        fake.routes["/v1/models"] = reply({"data": [{"id": "x" * 2000}]})
+        with pytest.raises(EngineFaultError):
+            await engine.models()
+
+
+# ---- the context -----------------------------------------------------------------------------------------
+
+
+def overflow(prompt: int, wanted: int) -> dict[str, Any]:
+    message = (
+        f"This model's maximum context length is 100 tokens. However, you requested {prompt + wanted} tokens "
+        f"({prompt} in the messages, {wanted} in the completion). Please reduce the length of the messages."
+    )
+    return {"error": {"message": message, "type": "BadRequestError", "code": 400}}
+
+
+@pytest.mark.parametrize("place", ["status", "stream"])
+async def test_an_answer_that_passes_the_context_is_asked_for_again_with_the_rest(place: str) -> None:
+    refused = reply(overflow(90, 50), 400) if place == "status" else events(overflow(90, 50))
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(refused, hello())
+        assert text_of(await read(await engine.stream_chat_completion(ask(max_tokens=50)))) == "Hi"
+        fake.chat(reply(overflow(90, 50), 400), reply(whole()))
+        await engine.chat_completion(ask(max_tokens=50))
+        assert [seen.json["max_tokens"] for seen in fake.chats] == [50, 10, 50, 10]
+
+
+@pytest.mark.parametrize(("prompt", "wanted"), [(120, 50), (100, 1), (90, None), (90, 10)])
+async def test_a_prompt_that_leaves_no_room_is_too_long(prompt: int, wanted: int | None) -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(reply(overflow(prompt, wanted or 16), 400))
+        with pytest.raises(PromptTooLongError) as raised:
+            await engine.stream_chat_completion(ask(max_tokens=wanted))
+        assert raised.value.message == f"prompt is too long: {prompt} tokens > {min(100, prompt - 1)} maximum"
+        assert len(fake.chats) == 1
+
+
+async def test_a_second_overflow_is_told() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        unclear = {"error": {"message": "the context length is exceeded", "code": 400}}
+        for second in (reply(overflow(99, 10), 400), reply(unclear, 400)):
+            fake.chat(reply(overflow(90, 50), 400), second)
+            with pytest.raises(PromptTooLongError, match="prompt is too long"):
+                await engine.chat_completion(ask(max_tokens=50))
+
+
+async def test_an_overflow_without_numbers_still_has_the_known_words() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(reply({"error": {"message": "input exceeds the context window"}}, 400))
+        with pytest.raises(InvalidRequestError, match=r"^prompt is too long$"):
+            await engine.chat_completion(ask(max_tokens=5))
+
+
+async def test_where_the_server_counts_its_count_is_believed_before_its_error() -> None:
+    # vLLM cuts the prompt before it counts: the number in its error is the largest that fits, and one
+    message = (
+        "You passed 51 input tokens and requested 50 output tokens. However, the model's context length is "
+        "only 100 tokens, resulting in a maximum input length of 50 tokens."
+    )
+    refused = reply({"error": {"message": message, "type": "BadRequestError", "code": 400}}, 400)
+    counted = {"count": 80, "tokens": [1] * 80}
+    routes: Any = {"/tokenize": reply(counted), "/detokenize": reply({"prompt": "x"})}
+    async with FakeOpenAI(routes) as fake, remote(fake, "vllm") as engine:
+        fake.chat(refused, hello())
+        assert text_of(await read(await engine.stream_chat_completion(ask(max_tokens=50)))) == "Hi"
+        assert fake.chats[1].json["max_tokens"] == 20
+        fake.routes["/tokenize"] = reply({"count": 150, "tokens": [1] * 150})
+        fake.chat(refused)
+        with pytest.raises(PromptTooLongError) as raised:
+            await engine.chat_completion(ask(max_tokens=50))
+        assert (raised.value.tokens, raised.value.maximum) == (150, 100)
+
+
+async def test_a_count_that_is_refused_as_too_long_has_the_known_words() -> None:
+    routes: Any = {"/tokenize": reply({"count": 1, "tokens": [1]}), "/detokenize": reply({"prompt": "x"})}
+    async with FakeOpenAI(routes) as fake, remote(fake, "vllm") as engine:
+        await engine.capabilities("m")
+        fake.routes["/tokenize"] = reply(overflow(150, 0), 400)
+        with pytest.raises(InvalidRequestError, match="prompt is too long"):
+            await engine.count_tokens(ask())
+        fake.chat(reply(overflow(90, 50), 400), reply(whole()))
+        await engine.chat_completion(ask(max_tokens=50))
+        assert fake.chats[1].json["max_tokens"] == 10
