@@ -1,0 +1,190 @@
+"""Engines' errors in their own words, recorded: what each becomes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from dragoman.engines.dialects.errors import ContextOverflowError, error_in_body, error_of_reply
+from dragoman.engines.dialects.overflow import Overflow, find_overflow
+from dragoman.errors import EngineConfigurationError, EngineFaultError, InvalidRequestError, RateLimitError
+
+OVERFLOWS = [
+    (
+        (
+            "This model's maximum context length is 16384 tokens. However, you requested 122946 tokens "
+            "(112946 in the messages, 10000 in the completion). Please reduce the length of the "
+            "messages or completion."
+        ),
+        Overflow(112946, 16384),
+    ),
+    (
+        (
+            "This model's maximum context length is 8192 tokens. However, your request has 9000 input "
+            "tokens. Please reduce the length of the input messages."
+        ),
+        Overflow(9000, 8192),
+    ),
+    (
+        (
+            "'max_tokens' or 'max_completion_tokens' is too large: 10000. This model's maximum context "
+            "length is 8192 tokens and your request has 12 input tokens (10000 > 8192 - 12)."
+        ),
+        Overflow(12, 8192),
+    ),
+    (
+        (
+            "You passed 147421 input tokens and requested 16384 output tokens. However, the model's "
+            "context length is only 163804 tokens, resulting in a maximum input length of 147420 "
+            "tokens."
+        ),
+        Overflow(147421, 163804),
+    ),
+    (
+        (
+            "This model's maximum context length is 64 tokens. However, you requested 16 output tokens "
+            "and your prompt contains at least 49 input tokens, for a total of at least 65 tokens."
+        ),
+        Overflow(49, 64),
+    ),
+    (
+        (
+            "The decoder prompt (length 9000) is longer than the maximum model length of 8192. Make "
+            "sure that `max_model_len` is no smaller than the number of text tokens."
+        ),
+        Overflow(9000, 8192),
+    ),
+    (
+        "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+        Overflow(9000, 8192),
+    ),
+    (
+        (
+            "Input length (9000 tokens) exceeds the maximum allowed length (8191 tokens). Use a shorter"
+            " input or enable --allow-auto-truncate."
+        ),
+        Overflow(9000, 8191),
+    ),
+    (
+        (
+            "Requested token count exceeds the model's maximum context length of 8192 tokens. You "
+            "requested a total of 9000 tokens: 8000 tokens from the input messages and 1000 tokens for "
+            "the completion."
+        ),
+        Overflow(8000, 8192),
+    ),
+    (
+        "request (3010 tokens) exceeds the available context size (2048 tokens), try increasing it",
+        Overflow(3010, 2048),
+    ),
+    ("the request exceeds the available context size. try increasing the context size", Overflow()),
+    ("the input length exceeds the context length", Overflow()),
+    (
+        (
+            "This model's maximum context length is 128000 tokens. However, your messages resulted in "
+            "130,001 tokens."
+        ),
+        Overflow(130001, 128000),
+    ),
+    (
+        (
+            "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens "
+            "(7000 in the messages, 1000 in the functions, and 1000 in the completion)."
+        ),
+        Overflow(8000, 8192),
+    ),
+    ("prompt is too long: 213462 tokens > 200000 maximum", Overflow(213462, 200000)),
+    ("Your input exceeds the context window of this model.", Overflow()),
+]
+
+
+@pytest.mark.parametrize(("message", "numbers"), OVERFLOWS)
+def test_i137_an_overflow_is_known_by_its_words(message: str, numbers: Overflow) -> None:
+    bodies = [
+        {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}},
+        {"object": "error", "message": message, "type": "BadRequestError", "code": 400},
+        {"error": message},
+        {"detail": message},
+        {"error": {"message": f"ValueError: {message}", "type": "server_error", "code": 500}},
+    ]
+    for status, body in zip((400, 400, 400, 422, 500), bodies, strict=True):
+        error = error_of_reply(status, msgspec.json.encode(body))
+        assert isinstance(error, ContextOverflowError)
+        assert error.overflow == numbers
+
+
+def test_llamacpps_numbers_stand_beside_its_words() -> None:
+    said = {
+        "code": 400,
+        "message": "too big",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": 5,
+        "n_ctx": 4,
+    }
+    error = error_of_reply(400, msgspec.json.encode({"error": said}))
+    assert isinstance(error, ContextOverflowError)
+    assert error.overflow == Overflow(5, 4)
+
+
+def test_openais_code_needs_no_words() -> None:
+    assert find_overflow("no", ("context_length_exceeded", None)) == Overflow()
+    assert find_overflow("no", (400, "invalid_request_error")) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens must be at least 1, got 0.",
+        "temperature must be non-negative, got -1.0.",
+        "The model `x` does not exist.",
+        "Extra inputs are not permitted",
+        "tools: maximum number of tools is 128",
+    ],
+)
+def test_other_refusals_are_no_overflow(message: str) -> None:
+    error = error_of_reply(400, msgspec.json.encode({"error": {"message": message}}))
+    assert type(error) is InvalidRequestError
+    assert message not in error.message
+
+
+def test_a_rate_limit_that_speaks_of_tokens_is_a_rate_limit() -> None:
+    message = "Rate limit reached: maximum context length of tokens per minute exceeded"
+    assert type(error_of_reply(429, msgspec.json.encode({"error": {"message": message}}))) is RateLimitError
+
+
+def test_a_server_that_was_started_without_its_tool_parser_is_the_operators_affair() -> None:
+    message = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    error = error_of_reply(400, msgspec.json.encode({"error": {"message": message, "code": 400}}))
+    assert type(error) is EngineConfigurationError
+    assert message.replace('"', '\\"') in error.log_detail
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (
+            500,
+            "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+        ),
+        (400, "m is not a multimodal model"),
+        (400, "At most 0 image(s) may be provided in one prompt."),
+    ],
+)
+def test_f96_an_image_that_the_model_cannot_see_is_the_clients_mistake(status: int, message: str) -> None:
+    error = error_of_reply(status, msgspec.json.encode({"error": {"message": message}}))
+    assert type(error) is InvalidRequestError
+    assert "images" in error.message
+
+
+@pytest.mark.parametrize("body", [b'"text"', b"[1]", b"5"])
+def test_json_that_is_no_object_is_still_an_answer(body: bytes) -> None:
+    assert type(error_of_reply(400, body)) is InvalidRequestError
+    assert type(error_of_reply(500, body)) is EngineFaultError
+
+
+def test_a_body_without_an_error_has_none() -> None:
+    assert error_in_body(b'{"choices": []}') is None
+    assert error_in_body(b"[]") is None
+    assert error_in_body(b"{") is None
+    assert error_in_body(b'{"error": null}') is None
+    assert type(error_in_body(b'{"error": {"code": true}}')) is EngineFaultError
