@@ -56,8 +56,7 @@ class EventWriter:
         self._out.clear()
         return out
 
-    # ---- the message
-    # -----------------------------------------------------------------------------------------
+    # ---- the message --------------------------------------------------------------------------------------
 
     def start(self, input_tokens: int) -> None:
         """The message before its first block."""
@@ -94,8 +93,7 @@ class EventWriter:
         self._advance(EventKind.ERROR)
         self._out.append(encode_error_event(error, self._options.request_id))
 
-    # ---- its blocks
-    # ------------------------------------------------------------------------------------------
+    # ---- its blocks ---------------------------------------------------------------------------------------
 
     def open_text(self) -> None:
         """A text block begins."""
