@@ -10,7 +10,8 @@ import msgspec
 
 from dragoman.errors import InvalidRequestError
 from dragoman.translate.system import block_texts, without_billing_header
-from dragoman.wire.anthropic import CountTokensRequest
+from dragoman.wire.anthropic import CountTokensRequest, Message
+from dragoman.wire.anthropic.blocks import TextBlock
 from dragoman.wire.identity import SessionKey
 
 _SESSION_HEADER = "x-session-id"
@@ -71,5 +72,18 @@ def fingerprint(request: CountTokensRequest) -> str:
         # it changes from call to call
         texts[0] = without_billing_header(texts[0])
     first = next((message for message in request.messages if message.role == "user"), None)
-    head = msgspec.json.encode([texts, request.tools, first])
-    return hashlib.blake2b(head, digest_size=_FINGERPRINT_BYTES).hexdigest()
+    head = [texts, [_uncached(tool) for tool in request.tools or ()], _contents(first)]
+    return hashlib.blake2b(msgspec.json.encode(head), digest_size=_FINGERPRINT_BYTES).hexdigest()
+
+
+def _contents(message: Message | None) -> list[object]:
+    if message is None:
+        return []
+    if isinstance(message.content, str):
+        return [message.content]
+    return [block.text if isinstance(block, TextBlock) else _uncached(block) for block in message.content]
+
+
+def _uncached(item: msgspec.Struct) -> msgspec.Struct:
+    # clients move it along as the conversation grows
+    return msgspec.structs.replace(item, cache_control=None) if hasattr(item, "cache_control") else item

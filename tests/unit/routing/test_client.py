@@ -1,0 +1,257 @@
+"""Many engines as one: names, placement, health, what is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from dragoman.engines.base import EngineHealth, EngineUnreachableError, InferenceEngine
+from dragoman.engines.remote import RemoteInferenceEngine
+from dragoman.engines.scripted import (
+    SCRIPTED_CAPABILITIES,
+    Hang,
+    Script,
+    ScriptedInferenceEngine,
+    answer,
+    refuse,
+    text_chunk,
+)
+from dragoman.errors import EngineFaultError, NotFoundError, OverloadedError, SettingsError
+from dragoman.routing import client as client_module
+from dragoman.routing.client import InferenceEngineClient, build_client
+from dragoman.settings import EngineEntry, Settings
+from dragoman.wire.openai import ChatMessage, ChatRequest, ModelCard
+
+
+def engine(name: str, *models: str, **given: Any) -> ScriptedInferenceEngine:
+    given.setdefault("scripts", lambda _request: answer("Hi"))
+    return ScriptedInferenceEngine(name=name, models=models or ("m",), **given)
+
+
+def ask(model: str = "m", key: str | None = None) -> ChatRequest:
+    return ChatRequest(model=model, messages=[ChatMessage(role="user", content="x")], placement_key=key)
+
+
+@asynccontextmanager
+async def started(
+    engines: Sequence[InferenceEngine], settings: Settings | None = None
+) -> AsyncIterator[InferenceEngineClient]:
+    client = InferenceEngineClient(engines, settings)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+# ---- names ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("aliases", "requested", "served"),
+    [
+        ({"claude-*": ""}, "b", "b"),
+        ({"claude-*": ""}, "claude-sonnet-5", "a"),
+        ({"claude-*": "b"}, "claude-sonnet-5", "b"),
+        ({"claude-*-haiku": "b", "claude-*": ""}, "claude-9-haiku", "b"),
+        ({"b": "a"}, "b", "b"),
+        ({"gpt-?": "b"}, "gpt-4", "b"),
+        ({"*": ""}, "org/Qwen[3]", "a"),
+        ({"org/Qwen[3]": "b"}, "org/Qwen[3]", "b"),
+    ],
+)
+async def test_names_are_exact_first_and_aliases_then(
+    aliases: dict[str, str], requested: str, served: str
+) -> None:
+    async with started([engine("one", "a"), engine("two", "b")], Settings(aliases=aliases)) as client:
+        assert client.resolve(requested) == served
+
+
+@pytest.mark.parametrize(
+    ("aliases", "requested"), [({}, "claude-x"), ({"gpt-?": ""}, "gpt-4o"), ({"x": "gone"}, "x")]
+)
+async def test_another_name_is_not_found_and_the_list_is_told(
+    aliases: dict[str, str], requested: str
+) -> None:
+    async with started([engine("one", "a", "b")], Settings(aliases=aliases)) as client:
+        with pytest.raises(NotFoundError, match=r"a, b"):
+            client.resolve(requested)
+
+
+async def test_the_default_model_comes_first() -> None:
+    async with started([engine("one", "a", "b")], Settings(default_model="b")) as client:
+        assert [card.id for card in await client.models()] == ["b", "a"]
+        assert client.resolve("claude-opus-5") == "b"
+    async with started([engine("one", "a", "b")], Settings(default_model="gone")) as client:
+        assert client.resolve("claude-opus-5") == "a"
+
+
+async def test_models_of_several_engines_are_listed_once() -> None:
+    async with started([engine("one", "a", "b"), engine("two", "b", "c")]) as client:
+        assert [card.id for card in await client.models()] == ["a", "b", "c"]
+
+
+async def test_before_any_engine_spoke_nothing_is_not_found() -> None:
+    client = InferenceEngineClient([engine("one")])
+    with pytest.raises(OverloadedError):
+        client.resolve("m")
+    with pytest.raises(OverloadedError):
+        await client.capabilities("m")
+
+
+def test_engines_of_one_name_are_refused() -> None:
+    with pytest.raises(SettingsError, match="one"):
+        InferenceEngineClient([engine("one"), engine("one")])
+
+
+# ---- placement -----------------------------------------------------------------------------------------
+
+
+async def test_a_session_stays_with_its_engine() -> None:
+    engines = [engine(name) for name in ("one", "two", "three")]
+    async with started(engines) as client:
+        for n in range(30):
+            key = f"session-{n}"
+            seen = {(await client.chat_completion(ask(key=key))).engine for _ in range(3)}
+            stream = await client.stream_chat_completion(ask(key=key))
+            await stream.aclose()
+            await client.count_tokens(ask(key=key))
+            assert seen == {stream.engine}
+    assert all(member.calls for member in engines)
+    assert all(len(member.counted) * 4 == len(member.calls) for member in engines)
+
+
+async def test_a_call_goes_only_where_its_model_is() -> None:
+    one, two = engine("one", "a"), engine("two", "b")
+    async with started([one, two]) as client:
+        for n in range(9):
+            assert (await client.chat_completion(ask("b", key=str(n)))).engine == "two"
+    assert not one.calls
+
+
+async def test_without_a_session_the_least_loaded() -> None:
+    hanging = Script(steps=[text_chunk("a"), Hang()])
+    engines = [engine(name, scripts=lambda _request: hanging) for name in ("one", "two")]
+    async with started(engines) as client:
+        streams = [await client.stream_chat_completion(ask()) for _ in range(4)]
+        assert [stream.engine for stream in streams] == ["one", "two", "one", "two"]
+        await streams[1].aclose()
+        await streams[1].aclose()
+        again = await client.stream_chat_completion(ask())
+        assert again.engine == "two"
+        for stream in (*streams, again):
+            await stream.aclose()
+
+
+async def test_a_stream_counts_until_it_ends_in_whatever_way() -> None:
+    scripts = [answer("Hi"), Script(steps=[text_chunk("a"), Hang()]), refuse(EngineFaultError("no"))]
+    async with started([engine("one", scripts=scripts), engine("two")]) as client:
+        assert [batch async for batch in await client.stream_chat_completion(ask())]
+        reader = asyncio.ensure_future(anext(await client.stream_chat_completion(ask())))
+        await reader
+        with pytest.raises(EngineFaultError):
+            await client._members["one"].engine.chat_completion(ask())
+        assert {name: member.in_flight for name, member in client._members.items()} == {"one": 1, "two": 0}
+
+
+async def test_an_engine_that_is_not_well_gets_no_calls() -> None:
+    one, two = engine("one"), engine("two")
+    async with started([one, two]) as client:
+        one.status = "loading"
+        await client.look()
+        assert {(await client.chat_completion(ask(key=str(n)))).engine for n in range(9)} == {"two"}
+        two.status = "failed"
+        await client.look()
+        # none is well: those that serve the model give their own answer
+        assert (await client.chat_completion(ask())).engine == "one"
+
+
+async def test_an_engine_that_cannot_be_reached_is_left_out_at_once() -> None:
+    one = engine("one", scripts=[refuse(EngineUnreachableError("gone"))])
+    async with started([one, engine("two")]) as client:
+        with pytest.raises(EngineUnreachableError):
+            await client.chat_completion(ask())
+        assert (await client.chat_completion(ask())).engine == "two"
+
+
+async def test_capabilities_are_those_of_all_that_may_answer() -> None:
+    blind = msgspec.structs.replace(SCRIPTED_CAPABILITIES, images=False)
+    one, two = engine("one"), engine("two", capabilities=blind)
+    async with started([one, two]) as client:
+        assert not (await client.capabilities("m")).images
+        two.status = "unreachable"
+        await client.look()
+        assert (await client.capabilities("m")).images
+
+
+# ---- health --------------------------------------------------------------------------------------------
+
+
+async def test_it_is_well_while_one_engine_is() -> None:
+    one, two = engine("one"), engine("two", status="loading")
+    async with started([one, two]) as client:
+        assert (await client.health()).status == "ok"
+        one.status = "unreachable"
+        health = await client.health()
+        assert health.status == "unreachable"
+        assert "one: unreachable; two: loading" in health.detail
+    assert (await InferenceEngineClient([]).health()).status == "failed"
+
+
+class Unlisting(ScriptedInferenceEngine):
+    """An engine that cannot say what it serves."""
+
+    async def models(self) -> list[ModelCard]:
+        raise EngineFaultError("no list", log_detail="broken")
+
+
+async def test_an_engine_that_does_not_list_its_models_is_not_well() -> None:
+    async with started([Unlisting([], name="one")]) as client:
+        assert await client.health() == EngineHealth("failed", "one: failed broken")
+
+
+async def test_an_engine_that_comes_back_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "ANXIOUS_INTERVAL", 0.01)
+    late = engine("late", status="unreachable")
+    async with started([late]) as client:
+        with pytest.raises(OverloadedError):
+            client.resolve("m")
+        late.status = "ok"
+        async with asyncio.timeout(1):
+            while not await client.models():  # noqa: ASYNC110 - it is the client that looks, now and then
+                await asyncio.sleep(0.01)
+        assert client.resolve("m") == "m"
+
+
+async def test_starting_and_closing_twice_is_quiet() -> None:
+    client = InferenceEngineClient([engine("one")])
+    await client.aclose()
+    await client.start()
+    await client.start()
+    await client.aclose()
+    await client.aclose()
+
+
+# ---- from settings -------------------------------------------------------------------------------------
+
+
+async def test_engines_come_from_the_settings() -> None:
+    entries = (EngineEntry(url="http://127.0.0.1:1"), EngineEntry(url="http://127.0.0.1:2", name="b"))
+    client = build_client(Settings(engines=entries))
+    members = client._members
+    assert list(members) == ["127.0.0.1:1", "b"]
+    assert all(isinstance(member.engine, RemoteInferenceEngine) for member in members.values())
+    await client.aclose()
+
+
+async def test_without_engines_the_embedded_one() -> None:
+    llamacpp = pytest.importorskip("dragoman.engines.llamacpp", reason="the extra `local` is not installed")
+    client = build_client(Settings(model="some.gguf"))
+    (member,) = client._members.values()
+    assert isinstance(member.engine, llamacpp.LlamaCppInferenceEngine)
+    await client.aclose()
