@@ -1,0 +1,166 @@
+"""The service without any server: what somebody who embeds it gets."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+import dragoman
+from dragoman.engines.scripted import (
+    Fail,
+    Hang,
+    Script,
+    ScriptedInferenceEngine,
+    Scripts,
+    answer,
+    refuse,
+    text_chunk,
+)
+from dragoman.errors import NotFoundError, OverloadedError
+from dragoman.routing.client import InferenceEngineClient
+from dragoman.service import AnswerStream, MessagesService
+from dragoman.settings import Settings
+from dragoman.translate.signature import Signer
+from dragoman.wire.anthropic.codec import decode_count, decode_messages
+from dragoman.wire.identity import Caller
+
+CALLER = Caller(request_id="req_1")
+BODY = b'{"model":"claude-x","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}'
+REQUEST = decode_messages(BODY)
+
+
+@asynccontextmanager
+async def service_over(
+    scripts: Scripts, settings: Settings | None = None
+) -> AsyncIterator[tuple[MessagesService, ScriptedInferenceEngine]]:
+    """A service over a scripted engine."""
+    settings = settings or Settings()
+    engine = ScriptedInferenceEngine(scripts)
+    client = InferenceEngineClient([engine], settings)
+    await client.start()
+    yield MessagesService(client, Signer([bytes(32)]), settings, ids=lambda prefix: f"{prefix}_1"), engine
+    await client.aclose()
+
+
+async def all_of(stream: AnswerStream) -> bytes:
+    """A stream's bytes."""
+    return b"".join([piece async for piece in stream])
+
+
+async def test_a_whole_answer() -> None:
+    async with service_over([answer("Hello.")]) as (service, _):
+        given = await service.create(REQUEST, CALLER)
+    assert (given.engine, given.message.id, given.message.model) == ("scripted", "msg_1", "claude-x")
+    assert given.body.startswith(b'{"type":"message","id":"msg_1"')
+
+
+async def test_a_stream_is_an_iterator_of_bytes() -> None:
+    async with service_over([answer("Hello.")]) as (service, engine):
+        stream = await service.stream(REQUEST, CALLER, size=len(BODY))
+        written = await all_of(stream)
+    assert stream.engine == "scripted"
+    assert written.startswith(b"event: message_start\n")
+    assert written.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+    assert engine.calls[0].outcome == "finished"
+
+
+async def test_leaving_the_iterator_stops_the_engine() -> None:
+    async with service_over([Script(steps=[text_chunk("a"), Hang()])]) as (service, engine):
+        stream = await service.stream(REQUEST, CALLER)
+        pieces = aiter(stream)
+        assert b"message_start" in await anext(pieces)
+        await pieces.aclose()  # type: ignore[attr-defined]  # an asynchronous generator
+        assert engine.calls[0].outcome == "cancelled"
+
+
+async def test_a_refusal_is_raised_before_the_first_byte() -> None:
+    async with service_over([refuse(OverloadedError("full"))]) as (service, _):
+        with pytest.raises(OverloadedError):
+            await service.stream(REQUEST, CALLER)
+
+
+async def test_a_stream_that_is_closed_before_it_played_stops_the_engine() -> None:
+    settings = Settings(ping_interval=0.01)
+    async with service_over([answer("Late.", wait=60)], settings) as (service, engine):
+        stream = await service.stream(REQUEST, CALLER)
+        await stream.aclose()
+        await stream.aclose()
+        assert engine.calls[0].outcome == "cancelled"
+        assert stream.engine is None
+
+
+async def test_cancelling_while_it_opens_stops_the_engine() -> None:
+    async with service_over([answer("Late.", wait=60)]) as (service, engine):
+        opening = asyncio.create_task(service.stream(REQUEST, CALLER))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(engine.calls) == 1
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert engine.calls[0].outcome == "cancelled"
+
+
+async def test_a_failing_writer_stops_the_engine_and_is_not_hidden() -> None:
+    async with service_over([Script(steps=[text_chunk("a"), Hang()])]) as (service, engine):
+        stream = await service.stream(REQUEST, CALLER)
+
+        async def write(data: bytes) -> None:
+            raise BrokenPipeError
+
+        with pytest.raises(BrokenPipeError):
+            await stream.play(write)
+        assert engine.calls[0].outcome == "cancelled"
+
+
+async def test_after_its_end_a_stream_says_nothing_more() -> None:
+    async with service_over([Script(steps=[text_chunk("a"), Fail(OverloadedError("full"))])]) as (service, _):
+        stream = await service.stream(REQUEST, CALLER)
+        written = await all_of(stream)
+        assert written.count(b"event: error") == 1
+        assert stream.fail(OverloadedError("again")) == b""
+
+
+async def test_counting_and_models() -> None:
+    async with service_over([answer("Hello.")]) as (service, _):
+        counted = await service.count_tokens(decode_count(BODY), CALLER)
+        given = await service.create(REQUEST, CALLER)
+        assert counted == given.message.usage.input_tokens
+        assert [card.id for card in await service.models()] == ["scripted"]
+        assert service.resolve("claude-anything") == "scripted"
+        assert (await service.health()).status == "ok"
+        with pytest.raises(NotFoundError):
+            service.resolve("other")
+
+
+async def test_thinking_is_signed_and_comes_home() -> None:
+    async with service_over([answer("Hello.", thinking="Hm."), answer("Bye.")]) as (service, engine):
+        given = await service.create(REQUEST, CALLER)
+        body = BODY.replace(
+            b'"messages":[{"role":"user","content":"Hi"}]',
+            b'"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":'
+            + given.body.partition(b'"content":')[2].partition(b',"stop_reason"')[0]
+            + b'},{"role":"user","content":"Go on"}]',
+        )
+        await service.create(decode_messages(body), CALLER)
+    assert [message.reasoning for message in engine.calls[1].request.messages] == [None, "Hm.", None]
+
+
+def test_the_story_is_short() -> None:
+    for method in (MessagesService.create, MessagesService.stream):
+        lines = inspect.getsource(method).splitlines()
+        assert len(lines) <= 15
+
+
+@pytest.mark.parametrize("name", sorted(set(dragoman.__all__)))
+def test_public_names_are_there(name: str) -> None:
+    assert getattr(dragoman, name) is not None
+
+
+def test_other_names_are_not() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = dragoman.nothing
