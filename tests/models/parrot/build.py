@@ -43,7 +43,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4000, help="upper limit")
     parser.add_argument("--decay", type=int, default=700, help="steps over which the rate falls to zero")
     parser.add_argument(
-        "--good", type=float, default=0.95, help="share of right cases at which the rate begins to fall"
+        "--good", type=float, default=0.93, help="share of right cases at which the rate begins to fall"
     )
     parser.add_argument("--batch", type=int, default=8, help="cases in an average batch")
     parser.add_argument("--tokens", type=int, default=2600, help="upper limit of tokens in one batch")
