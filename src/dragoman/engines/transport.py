@@ -215,11 +215,14 @@ async def read_whole(response: aiohttp.ClientResponse, silence: float) -> bytes:
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    body = await response.content.read(MOST_ANSWER_BYTES)
-    rest = [piece async for piece in response.content.iter_any()]
-    if rest:
-        raise EngineFaultError("the engine's answer is too long")
-    return body
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > MOST_ANSWER_BYTES:
+            raise EngineFaultError(
+                "the engine's answer is too long", log_detail=f"more than {len(body)} bytes"
+            )
+    return bytes(body)
 
 
 def refusal(response: aiohttp.ClientResponse, body: bytes) -> DragomanError:

@@ -228,6 +228,12 @@ async def test_models_are_those_listed_or_those_named() -> None:
             ]
 
 
+async def test_a_list_may_come_in_pieces() -> None:
+    pieces = [b'{"data": [', b'{"id": "a"}', b"]}"]
+    async with FakeOpenAI({"/v1/models": Answer(pieces=pieces)}) as fake, remote(fake) as engine:
+        assert [card.id for card in await engine.models()] == ["a"]
+
+
 async def test_a_server_without_a_list_needs_names() -> None:
     async with FakeOpenAI({"/v1/models": reply({}, 404)}) as fake:
         async with remote(fake, models=("x",)) as engine:

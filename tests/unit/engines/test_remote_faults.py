@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
 
+from dragoman.engines.base import EngineUnreachableError
+from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.errors import (
     DragomanError,
     EngineConfigurationError,
@@ -18,13 +21,14 @@ from dragoman.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from dragoman.settings import Timeouts
+from dragoman.settings import EngineEntry, Timeouts
 from tests.support.fake_openai import (
     DONE,
     Answer,
     Cut,
     FakeOpenAI,
     Hang,
+    Raw,
     chunk,
     event,
     events,
@@ -214,6 +218,39 @@ async def test_a_server_that_dies_before_its_answer_is_a_fault(answer: Answer) -
             with pytest.raises(EngineFaultError):
                 await engine.chat_completion(ask())
             fake._queue.clear()
+
+
+async def test_what_is_no_http_is_a_fault() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(Answer(silent=True, pieces=[Raw(b"SMTP 220 hello\r\n\r\n"), Hang()]))
+        with pytest.raises(EngineFaultError):
+            await engine.chat_completion(ask())
+
+
+@pytest.mark.parametrize("piece", [Hang(), Cut()])
+async def test_a_question_without_an_answer(piece: Hang | Cut) -> None:
+    fake = FakeOpenAI({"/v1/models": Answer(pieces=[b'{"data"', piece])})
+    async with fake, remote(fake, "generic", Timeouts(probe=0.1)) as engine:
+        with pytest.raises(EngineTimeoutError if isinstance(piece, Hang) else EngineFaultError):
+            await engine.models()
+
+
+async def test_a_connection_that_does_not_come_about_is_no_engine() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        # nobody accepts: the second connection stays in the queue, the third is not answered at all
+        waiting = [socket.create_connection(address, 1) for _ in range(1)]
+        timeouts = Timeouts(connect=0.1)
+        engine = RemoteInferenceEngine(
+            EngineEntry(url=f"http://127.0.0.1:{address[1]}", dialect="generic"), timeouts
+        )
+        with pytest.raises(EngineUnreachableError):
+            await engine.models()
+        await engine.aclose()
+        for connection in waiting:
+            connection.close()
 
 
 @pytest.mark.parametrize("answer", [Answer(silent=True, pieces=[Hang()]), events(Hang())])

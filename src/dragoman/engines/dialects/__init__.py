@@ -31,7 +31,7 @@ async def detect(ask: Ask) -> Dialect:
     for card in cards.data if cards else ():
         if card.owned_by in _OWNERS:
             return DIALECTS[_OWNERS[card.owned_by]]()
-    for kind in DIALECTS.values():
+    for kind in (kind for kind in DIALECTS.values() if kind is not GenericDialect):
         dialect = kind()
         if await dialect.recognise(ask):
             return dialect

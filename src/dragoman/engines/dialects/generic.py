@@ -17,10 +17,6 @@ class GenericDialect(Dialect):
     omits_done = True
     health_path = "/v1/models"
 
-    async def recognise(self, ask: Ask) -> bool:
-        """Every server is at least this."""
-        return True
-
     async def capabilities(self, ask: Ask, model: str) -> EngineCapabilities:
         """Tools and schemas as in the plain form; the context's length where the list of models tells."""
         return EngineCapabilities(
