@@ -39,6 +39,7 @@ from tests.server.http import (
     data_of,
     error_of,
     events_of,
+    eventually,
     names_of,
     post_bytes,
     read_until,
@@ -212,7 +213,7 @@ def test_fifty_streams_at_a_time_are_each_their_own(serve: Serve) -> None:
         answers = dict(pool.map(one, range(50)))
     for number in range(50):
         assert answers[number] == "".join(f"s{number}-{word} " for word in range(20))
-    assert len(served.running.app.traffic) == 0
+    assert eventually(lambda: len(served.running.app.traffic) == 0)
 
 
 def test_the_spelling_of_arguments_comes_home(serve: Serve) -> None:

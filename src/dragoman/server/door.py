@@ -53,6 +53,8 @@ class Door:
             status = exchange.status or _NOBODY
             self._metrics.finished(exchange.route, status, exchange.model, seconds)
             _log_request(exchange, status, seconds)
+            # the scope and its exchange know each other; apart, they need no garbage collector
+            del scope[EXCHANGE]
 
     async def _answer(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         try:

@@ -57,7 +57,7 @@ class Exchange:
         self.notes: Fields = {}
         self.status = 0
         self.finished = False
-        self.on_error: Callable[[DragomanError], bytes] = self._error_event
+        self.on_error: Callable[[DragomanError], bytes] | None = None
         self._receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -151,7 +151,7 @@ class Exchange:
     async def _refuse_stream(self, error: DragomanError, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self.write(self.on_error(error))
+                await self.write((self.on_error or self._error_event)(error))
                 await self.end()
         except TimeoutError:
             await self.abort()
@@ -227,6 +227,8 @@ class Exchange:
         for helper in (self._watcher, self._stall_timer):
             if helper is not None:
                 helper.cancel()
+        # a cancelled task remembers this exchange; together they would wait for the garbage collector
+        self._watcher = self._stall_timer = None
         assert task is not None
         if self._reason is not None:
             is_ours = task.uncancel() <= self._cancelling

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -157,6 +158,9 @@ async def serve(
     try:
         await client.start()
         app = create_app(client, settings)
+        # what is there now stays: the garbage collector need not look at it again and again under load
+        gc.collect()
+        gc.freeze()
         await Server(app, settings, on_ready, signals).serve([sock])
     finally:
         await client.aclose()
