@@ -47,9 +47,10 @@ WORDS = st.sampled_from(
         type text role user assistant system content source base64 data media_type image/png url file tool_use
         tool_result tool_use_id id name input is_error thinking signature redacted_thinking document
         search_result tool_reference tool_name cache_control ephemeral enabled disabled adaptive budget_tokens
-        display omitted any none tool auto function json_schema schema format effort low max stream thread create
-        continue session_id metadata user_id mcp_servers container context_management edits bash_20250124
-        web_search_20250305 defer_loading custom strict claude-x scripted max_tokens stop_sequences
+        display omitted any none tool auto function json_schema schema format effort low max stream thread
+        create continue session_id metadata user_id mcp_servers container context_management edits
+        bash_20250124 web_search_20250305 defer_loading custom strict claude-x scripted max_tokens
+        stop_sequences
         """,
     )
 )

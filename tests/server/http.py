@@ -39,6 +39,20 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     return error
 
 
+def asked(url: str, **changes: Any) -> httpx.Response:
+    """The plain request with some fields changed."""
+    return ask(url, {**REQUEST, **changes})
+
+
+def refused(url: str, **changes: Any) -> dict[str, Any]:
+    """The error of a request that is refused with a 400."""
+    response = asked(url, **changes)
+    assert response.status_code == 400, response.text
+    error = error_of(response)
+    assert error["type"] == "invalid_request_error"
+    return error
+
+
 def events_of(text: bytes) -> list[SSEEvent]:
     """The events of a stream."""
     return SSEDecoder().feed(text)
