@@ -1,4 +1,8 @@
-"""The engines that the contract holds for; each is started once for the module and kept."""
+"""The engines that the contract holds for; each is started once for the module and kept.
+
+`CONTRACT_ENGINES` may hold addresses of more servers (vLLM, SGLang), with the parrot loaded as `parrot` and a
+context of 2048 tokens: the suite runs over them too.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ from tests.support.dialogues import CONTEXT, MODEL, PARROT, FakeEngine, script_f
 
 SERVE = Path(__file__).with_name("serve_parrot.py")
 START_SECONDS = 30
+MORE_ENGINES = os.environ.get("CONTRACT_ENGINES", "").split()
 
 
 @asynccontextmanager
@@ -41,9 +46,9 @@ async def fake(dialect: str, name: str = "") -> AsyncIterator[InferenceEngine]:
 
 
 @asynccontextmanager
-async def llamacpp_server(address: str) -> AsyncIterator[InferenceEngine]:
-    """The remote engine against a real llama.cpp in a process of its own."""
-    yield RemoteInferenceEngine(EngineEntry(url=address, name="llama.cpp", models=(MODEL,)))
+async def server(address: str) -> AsyncIterator[InferenceEngine]:
+    """The remote engine against a real server."""
+    yield RemoteInferenceEngine(EngineEntry(url=address, models=(MODEL,)))
 
 
 @asynccontextmanager
@@ -83,6 +88,7 @@ ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] =
     "ollama": partial(fake, "ollama"),
     "routed": routed,
     "embedded": embedded,
+    **{address: partial(server, address) for address in MORE_ENGINES},
 }
 
 
@@ -98,7 +104,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[InferenceEngin
     """Each engine in turn, started."""
     kinds = ENGINES
     if request.param == "llamacpp":
-        kinds = {"llamacpp": partial(llamacpp_server, request.getfixturevalue("parrot_address"))}
+        kinds = {"llamacpp": partial(server, request.getfixturevalue("parrot_address"))}
     async with kinds[request.param]() as engine:
         async with asyncio.timeout(START_SECONDS):
             await engine.start()

@@ -228,9 +228,8 @@ class RemoteInferenceEngine(InferenceEngine):
         capabilities = await self.capabilities(request.model)
         dialect = await self.dialect()
         prompt, maximum = error.overflow.prompt, error.overflow.maximum or capabilities.context_length
-        if request.max_tokens is not None:
-            # engines cut an over-long prompt before they count it, so their own number may be too small
-            prompt = await self._counted(request) or prompt
+        # engines cut an over-long prompt before they count it, so their own number may be too small
+        prompt = await self._counted(request) or prompt
         rest = maximum - prompt - dialect.answer_margin if prompt is not None and maximum is not None else 0
         if rest < 1 or request.max_tokens is None or rest >= request.max_tokens:
             raise _too_long(prompt, maximum, error) from error

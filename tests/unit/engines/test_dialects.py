@@ -143,6 +143,18 @@ def test_the_thinking_switch() -> None:
     assert "chat_template_kwargs" not in written("llamacpp", asked, caps=unswitched)
 
 
+def test_vllms_effort_is_a_template_argument_for_the_count_too() -> None:
+    body = written("vllm", request(reasoning=Reasoning(effort="max")))
+    assert body["reasoning_effort"] == "high"
+    assert body["chat_template_kwargs"] == {"reasoning_effort": "high", "enable_thinking": True}
+    body = written("vllm", request(reasoning=Reasoning(enabled=False, effort="low")))
+    assert body["chat_template_kwargs"] == {
+        "reasoning_effort": "low",
+        "enable_thinking": False,
+        "thinking": False,
+    }
+
+
 def test_a_budget_of_thinking() -> None:
     assert (
         written("llamacpp", request(reasoning=Reasoning(enabled=True, budget_tokens=5)))[
@@ -214,6 +226,11 @@ def test_where_stop_strings_are_matched(
     dialect = DIALECTS[name]()
     assert dialect.matches_stops_here(request(stop=["x"], reasoning=reasoning), caps) is here
     assert not dialect.matches_stops_here(request(reasoning=reasoning), caps)
+
+
+def test_c52_more_stop_strings_than_a_server_takes_are_matched_here() -> None:
+    five = request(stop=list("vwxyz"), reasoning=Reasoning(enabled=False))
+    assert [name for name in DIALECTS if DIALECTS[name]().matches_stops_here(five, ALL)] == ["vllm"]
 
 
 # ---- reading ----

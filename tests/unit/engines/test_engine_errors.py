@@ -11,6 +11,24 @@ from dragoman.errors import EngineConfigurationError, EngineFaultError, InvalidR
 
 OVERFLOWS = [
     (
+        "max_tokens=20480 cannot be greater than max_model_len=2048. Please request fewer output tokens.",
+        Overflow(None, 2048),
+    ),
+    (
+        (
+            "This model's maximum context length is 2048 tokens. However, your prompt contains 180050 "
+            "characters (more than 32768 characters, which is the upper bound for 2048 input tokens)."
+        ),
+        Overflow(None, 2048),
+    ),
+    (
+        (
+            "This model's maximum context length is 2048 tokens. However, your prompt contains at least "
+            "2049 input tokens, which exceeds this limit even without any output tokens."
+        ),
+        Overflow(2049, 2048),
+    ),
+    (
         (
             "This model's maximum context length is 16384 tokens. However, you requested 122946 tokens "
             "(112946 in the messages, 10000 in the completion). Please reduce the length of the "

@@ -94,13 +94,15 @@ class Dialect:
     """One kind of server. Methods that ask get the means to do so; everything else is pure.
 
     omits_done: the server is known to end a stream without `[DONE]`. health_path: what answers 200 when it is
-    well. answer_margin: tokens of the context that the server keeps free. chunk, completion: wire types.
+    well. answer_margin: tokens of the context that the server keeps free. most_stops: stop strings that it
+    takes. chunk, completion: wire types.
     """
 
     name = "generic"
     omits_done = False
     health_path = "/health"
     answer_margin = 0
+    most_stops: int | None = None
     chunk: type[WireChunk] = WireChunk
     completion: type[WireCompletion] = WireCompletion
 
@@ -181,9 +183,13 @@ class Dialect:
     def matches_stops_here(self, request: ChatRequest, capabilities: EngineCapabilities) -> bool:
         """Whether stop strings are matched on our side.
 
-        They are where the server does not say which one matched, and where it would also search thinking.
+        They are where the server does not say which one matched, where it would also search thinking, and
+        where it takes fewer.
         """
-        return bool(request.stop) and (not capabilities.matched_stop or self.thinks(request, capabilities))
+        if not request.stop or not capabilities.matched_stop:
+            return bool(request.stop)
+        too_many = self.most_stops is not None and len(request.stop) > self.most_stops
+        return too_many or self.thinks(request, capabilities)
 
 
 def decode_answer(data: bytes, kind: type[T], decoder: msgspec.json.Decoder[T]) -> T:

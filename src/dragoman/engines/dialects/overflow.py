@@ -16,7 +16,8 @@ class Overflow(msgspec.Struct, frozen=True):
 
 _CODES = frozenset({"context_length_exceeded", "exceed_context_size_error", "context_window_exceeded"})
 _ABOUT = re.compile(
-    r"context (?:length|size|window|limit)|maximum (?:model|input|allowed|prompt) length|prompt is too long",
+    r"context (?:length|size|window|limit)|maximum (?:model|input|allowed|prompt) length|prompt is too long"
+    r"|max_model_len",
     re.IGNORECASE,
 )
 _BEYOND = re.compile(
@@ -26,6 +27,7 @@ _MAXIMUM = (
     r"context length is only (\d+)",
     r"maximum context length (?:is|of) (\d+)",
     r"maximum model length of (\d+)",
+    r"max_model_len=(\d+)",
     r"available context size \((\d+)",
     r"context length \((\d+)",
     r"maximum allowed length \((\d+)",
@@ -36,7 +38,7 @@ _MAXIMUM = (
 _PROMPT = (
     r"passed (\d+) input tokens",
     r"(\d+) tokens from the input",
-    r"your (?:messages|request|prompt) (?:resulted in|has|contains)(?: at least)? (\d+)",
+    r"your (?:messages|request|prompt) (?:resulted in|has|contains)(?: at least)? (\d+)(?![\d ]*char)",
     r"prompt \(length (\d+)\)",
     r"input(?: length)? \((\d+) tokens\)",
     r"request \((\d+) tokens\)",

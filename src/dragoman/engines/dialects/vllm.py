@@ -40,6 +40,7 @@ class VLLMDialect(Dialect):
     """vLLM: thinking in `reasoning`, the matched stop in `stop_reason`, template arguments per request."""
 
     name = "vllm"
+    most_stops = 4
 
     async def recognise(self, ask: Ask) -> bool:
         """`/version` with nothing else in it, on a server that is none of the others."""
@@ -85,8 +86,15 @@ class VLLMDialect(Dialect):
         return tokenized.count
 
     def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
-        """Adds the thinking switch and the continuation of a last assistant turn."""
+        """Adds the thinking switch and the continuation of a last assistant turn.
+
+        The server makes template arguments of an effort; written out, they are the same for the count.
+        """
         switch_thinking(body, request)
+        if "reasoning_effort" in body:
+            arguments = body.setdefault("chat_template_kwargs", {})
+            arguments["reasoning_effort"] = body["reasoning_effort"]
+            arguments.setdefault("enable_thinking", True)
         if request.continue_final:
             body["continue_final_message"] = True
             body["add_generation_prompt"] = False
