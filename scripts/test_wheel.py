@@ -65,13 +65,12 @@ def use_wheel(wheel: Path, home: Path) -> None:
     if "Hello" not in run(program, "translate", request, at=home):
         raise SystemExit("`dragoman translate` lost the text")
 
-
     check_missing_extra(program, home)
 
 
 def check_missing_extra(program: Path, home: Path) -> None:
     """Without its extra the embedded engine must say what to install."""
-    command = [program, "serve", "--port", "0"]
+    command: list[str | Path] = [program, "serve", "--port", "0"]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode == 0 or "dragoman[local]" not in done.stderr:
         raise SystemExit(f"without its extra `dragoman serve` says: {done.stdout}{done.stderr}")

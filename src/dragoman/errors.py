@@ -1,4 +1,4 @@
-"""Every error that Dragoman raises: one tree, with HTTP status, API error type and retry advice on each class."""
+"""Every error that Dragoman raises: one tree, with status, API error type and retry advice on each class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ class DragomanError(Exception):
 
     `message` is shown to the client and must not hold internals; `log_detail` goes to the log only, under the
     same request id. `details` is the envelope's `error.details` (`error_code` is added from the class or the
-    argument). `retry_after` is in seconds. `should_retry` becomes the `x-should-retry` header when it is not None.
+    argument). `retry_after` is in seconds. `should_retry` becomes the `x-should-retry` header when it is not
+    None.
     """
 
     status: ClassVar[int] = 500
@@ -38,11 +39,11 @@ class DragomanError(Exception):
         self.log_detail = log_detail
 
 
-# ---- the client's mistakes -------------------------------------------------------------------------------------
+# ---- the client's mistakes ---------------------------------------------------------------------------------
 
 
 class InvalidRequestError(DragomanError):
-    """400: the request is wrong; the message begins with the path of the field (`messages.0.content: ...`)."""
+    """400: the request is wrong; the message begins with the field's path (`messages.0.content: ...`)."""
 
     status = 400
     type = "invalid_request_error"
@@ -135,7 +136,7 @@ class NotSupportedError(DragomanError):
     default_should_retry = False
 
 
-# ---- ours and the engines' -------------------------------------------------------------------------------------
+# ---- ours and the engines' ---------------------------------------------------------------------------------
 
 
 class ApiError(DragomanError):
@@ -166,7 +167,7 @@ class OverloadedError(DragomanError):
     type = "overloaded_error"
 
 
-# ---- before anything is served ---------------------------------------------------------------------------------
+# ---- before anything is served -----------------------------------------------------------------------------
 
 
 class SettingsError(DragomanError):
