@@ -126,13 +126,13 @@ def template(body: dict[str, Any]) -> str:
 def strict_template(body: dict[str, Any]) -> str | None:
     """A template that takes one system turn, at the start, and knows no thinking."""
     systems = [n for n, turn in enumerate(body["messages"]) if turn["role"] == "system"]
-    return None if any(systems) else "".join(turn["content"] for turn in body["messages"])
+    return None if any(systems) else "".join(str(turn["content"]) for turn in body["messages"])
 
 
 def hoisting_template(body: dict[str, Any]) -> str:
     """A template that puts all system turns first."""
     turns = sorted(body["messages"], key=lambda turn: str(turn["role"]))
-    return "".join(turn["content"] for turn in turns)
+    return "".join(str(turn["content"]) for turn in turns)
 
 
 def applied(render: Any) -> Any:
@@ -185,6 +185,20 @@ async def test_vllm_without_a_renderer_cannot_count() -> None:
     assert (found.context_length, found.counting, found.system_in_place) == (8192, False, True)
     with pytest.raises(NotSupportedError):
         await DIALECTS["vllm"]().count(server.ask, request(), found)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sees"),
+    [("m is not a multimodal model", False), ("cannot read the image", True), ("no such route", True)],
+)
+async def test_vllm_is_asked_whether_its_model_sees(refusal: str, sees: bool) -> None:
+    def tokenize(body: dict[str, Any]) -> Any:
+        with_image = isinstance(body["messages"][0]["content"], list)
+        refused = Reply(400, msgspec.json.encode({"error": {"message": refusal}}))
+        return refused if with_image else {"count": 1, "tokens": [1]}
+
+    server = Server({"/tokenize": tokenize, "/detokenize": {"prompt": "x"}})
+    assert (await DIALECTS["vllm"]().capabilities(server.ask, "m")).images is sees
 
 
 async def test_sglang_describes_itself() -> None:

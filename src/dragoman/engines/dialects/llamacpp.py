@@ -146,7 +146,7 @@ class LlamaCppDialect(Dialect):
             body["verbose"] = True
         if capabilities.reasoning_switch and request.reasoning.enabled is not None:
             body["chat_template_kwargs"] = thinking_switch(request.reasoning.enabled)
-        if request.reasoning.budget_tokens is not None and request.reasoning.enabled is not False:
+        if request.reasoning.budget_tokens is not None and self.thinks(request, capabilities):
             body["thinking_budget_tokens"] = request.reasoning.budget_tokens
         choice = request.tool_choice
         if choice is not None and choice.mode == "function":

@@ -21,6 +21,11 @@ _COUNTED = (
     "add_generation_prompt",
     "continue_final_message",
 )
+# The smallest PNG: one dot.
+_DOT = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
+    "AABJRU5ErkJggg=="
+)
 
 
 class _Version(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,10 +52,7 @@ class VLLMDialect(Dialect):
         return (await ask("/version", None)).read(_Version) is not None
 
     async def capabilities(self, ask: Ask, model: str) -> EngineCapabilities:
-        """Context from the list of models; the template's habits by rendering probes.
-
-        The server does not say whether a model sees images; it refuses them by itself.
-        """
+        """Context from the list of models; the template's habits, and whether the model sees, by probes."""
 
         async def render(members: dict[str, Any]) -> str | None:
             tokens = (await ask("/tokenize", {"model": model, **members})).read(_Tokenized)
@@ -65,7 +67,7 @@ class VLLMDialect(Dialect):
         return EngineCapabilities(
             context_length=await listed_context(ask, model),
             fills_context=True,
-            images=True,
+            images=await self._sees(ask, model),
             reasoning=True,
             reasoning_switch=switch,
             continuation=True,
@@ -73,6 +75,12 @@ class VLLMDialect(Dialect):
             matched_stop=True,
             system_in_place=not can_render or await keeps_system_in_place(render),
         )
+
+    async def _sees(self, ask: Ask, model: str) -> bool:
+        """Whether a prompt with an image renders; a server that cannot render refuses images by itself."""
+        message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": _DOT}}]}
+        reply = await ask("/tokenize", {"model": model, "messages": [message]})
+        return b"multimodal" not in reply.body
 
     async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
         """The length of the prompt that `/tokenize` makes of the messages and tools."""
