@@ -53,7 +53,7 @@ def test_headers_and_a_ping_come_while_the_engine_still_reads_the_prompt(serve: 
     assert names[0] == "message_start"
     assert names[1:3] == ["ping", "ping"]
     assert names[-1] == "message_stop"
-    assert "x-dragoman-engine" not in response.headers
+    assert response.headers["x-dragoman-engine"] == "scripted"
 
 
 def test_pings_come_between_blocks_and_while_a_call_is_held_back(serve: Serve) -> None:

@@ -9,6 +9,8 @@ from typing import Literal, TextIO
 
 import msgspec
 
+from dragoman.errors import DragomanError
+
 LOGGER = logging.getLogger("dragoman")
 
 Fields = dict[str, str | int | float]
@@ -28,6 +30,12 @@ def configure(level: str, form: Literal["text", "json"], stream: TextIO | None =
 def log(level: int, message: str, fields: Fields, failure: BaseException | None = None) -> None:
     """One line: a short message and its fields, with the trace of an unexpected failure."""
     LOGGER.log(level, message, extra={"fields": fields}, exc_info=failure)
+
+
+def log_error(request_id: str, error: DragomanError) -> None:
+    """What an error does not tell the client, under its request's id; nothing where there is nothing."""
+    if error.log_detail:
+        log(logging.WARNING, error.message, {"id": request_id, "detail": error.log_detail})
 
 
 class TextFormatter(logging.Formatter):

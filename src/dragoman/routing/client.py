@@ -169,6 +169,7 @@ class InferenceEngineClient(InferenceEngine):
         candidates = [Candidate(member.name, member.in_flight) for member in self._serving(request.model)]
         member = self._members[choose(candidates, request.placement_key)]
         member.in_flight += 1
+        request.engine = member.name
         try:
             yield member
         except EngineUnreachableError as error:

@@ -10,7 +10,7 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from dragoman.errors import ApiError, DragomanError, MethodNotAllowedError, NotFoundError
-from dragoman.observe.logs import log
+from dragoman.observe.logs import log, log_error
 from dragoman.observe.metrics import Metrics
 from dragoman.server.exchange import ClientGoneError, ClientStalledError, Exchange
 from dragoman.server.guard import Guard
@@ -78,9 +78,7 @@ class Door:
 
     async def _refuse(self, exchange: Exchange, error: DragomanError) -> None:
         exchange.notes["error"] = error.type
-        if error.log_detail:
-            fields: dict[str, str | int | float] = {"id": exchange.request_id, "detail": error.log_detail}
-            log(logging.WARNING, error.message, fields)
+        log_error(exchange.request_id, error)
         await exchange.refuse(error, linger=self._linger)
 
 

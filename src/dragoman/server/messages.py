@@ -87,6 +87,8 @@ class MessagesEndpoint:
             _note(exchange, answer.engine, read, written, answer.events.stop_reason)
             if answer.error is not None:
                 exchange.notes["error"] = answer.error.type
+            if answer.events.undelivered_calls:
+                exchange.notes["undelivered_calls"] = answer.events.undelivered_calls
 
     async def _body(self, exchange: Exchange) -> bytes:
         if self._guard.is_open:
@@ -116,13 +118,13 @@ class MessagesEndpoint:
         )
 
 
-def _engine_header(engine: str | None) -> Headers:
-    """Which engine answers, where that is known."""
-    plain = "".join(c if c.isascii() and c.isprintable() else "_" for c in engine or "")
+def _engine_header(engine: str) -> Headers:
+    """Which engine answers."""
+    plain = "".join(c if c.isascii() and c.isprintable() else "_" for c in engine)
     return [(b"x-dragoman-engine", plain.encode())] if plain else []
 
 
-def _note(exchange: Exchange, engine: str | None, read: int, written: int, stop: str | None) -> None:
+def _note(exchange: Exchange, engine: str, read: int, written: int, stop: str | None) -> None:
     """What the log line says about an answer."""
     exchange.notes["input_tokens"] = read
     exchange.notes["output_tokens"] = written

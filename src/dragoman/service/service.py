@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import msgspec
 
 from dragoman.engines.base import EngineHealth
-from dragoman.errors import DragomanError
+from dragoman.errors import DragomanError, NotSupportedError
+from dragoman.observe.logs import log_error
 from dragoman.observe.metrics import Metrics
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.service.spellings import Spellings
 from dragoman.service.stream import AnswerStream
 from dragoman.settings import Settings
+from dragoman.translate.grammar import GrammarError
 from dragoman.translate.options import RequestOptions, Translation
 from dragoman.translate.request import to_chat
 from dragoman.translate.response import to_message
@@ -24,7 +27,7 @@ from dragoman.translate.usage import usage_estimate
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.anthropic.response import MessageOut, Usage
 from dragoman.wire.identity import Caller
-from dragoman.wire.openai import ModelCard
+from dragoman.wire.openai import ChatRequest, ModelCard
 
 # The beta under which a thinking budget may pass max_tokens.
 _INTERLEAVED = "interleaved-thinking-2025-05-14"
@@ -43,14 +46,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     caller: Caller
     model: str
-    translation: Translation
+    chat: ChatRequest
     options: StreamOptions
 
 
 class MessagesService:
     """The Messages API over one engine or many.
 
-    `ids` makes an id from its prefix ("msg"). All methods raise `DragomanError`s only.
+    `ids` makes an id from its prefix ("msg"). The `size` of a request is the length of its body in bytes:
+    from it comes the first guess of its tokens. All methods raise `DragomanError`s only.
     """
 
     def __init__(
@@ -70,23 +74,21 @@ class MessagesService:
         self._spellings = Spellings(settings.limits.remembered_calls)
 
     async def create(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> Answer:
-        """The whole answer to a request; `size` as for a stream."""
+        """The whole answer to a request."""
         call = await self._prepare(request, caller, size)
-        with _Watched(self.metrics):
-            completion = await self.client.chat_completion(call.translation.chat)
+        with _watched(self.metrics, call.chat):
+            completion = await self.client.chat_completion(call.chat)
             message, calls = to_message(completion, call.options, self._seal)
         self._remember(call, message.usage, calls)
         return Answer(body=msgspec.json.encode(message), message=message, engine=completion.engine)
 
     async def stream(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> AnswerStream:
-        """The answer to a request as a stream; raises what the engine refuses before its first answer.
-
-        `size` is the length of the request's body in bytes: from it comes the first guess of its tokens.
-        """
+        """The answer to a request as a stream; raises what the engine refuses before its first answer."""
         call = await self._prepare(request, caller, size)
-        with _Watched(self.metrics):
+        with _watched(self.metrics, call.chat):
             return await AnswerStream(
-                partial(self.client.stream_chat_completion, call.translation.chat),
+                self.client,
+                call.chat,
                 MessageStream(call.options, self._seal),
                 estimate=call.options.input_estimate,
                 ping_interval=self._settings.ping_interval,
@@ -97,7 +99,7 @@ class MessagesService:
     async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> int:
         """Tokens of the prompt, by the engine's own template and tokenizer."""
         translation = await self._translate(request, caller, self.client.resolve(request.model))
-        with _Watched(self.metrics):
+        with _watched(self.metrics, translation.chat):
             return await self.client.count_tokens(translation.chat)
 
     async def models(self) -> list[ModelCard]:
@@ -131,7 +133,7 @@ class MessagesService:
             parallel=translation.chat.parallel_tool_calls is not False,
             input_estimate=usage_estimate(size),
         )
-        return Call(caller=caller, model=model, translation=translation, options=options)
+        return Call(caller=caller, model=model, chat=translation.chat, options=options)
 
     async def _translate(self, request: CountTokensRequest, caller: Caller, model: str) -> Translation:
         settings = self._settings
@@ -157,7 +159,8 @@ class MessagesService:
     def _streamed(self, call: Call, answer: AnswerStream) -> None:
         self._remember(call, answer.events.usage, answer.events.calls)
         if answer.error is not None:
-            count_failure(self.metrics, answer.engine or "", answer.error)
+            _count(self.metrics, answer.engine, answer.error)
+            log_error(call.caller.request_id, answer.error)
 
     def _remember(self, call: Call, usage: Usage | None, calls: list[tuple[str, str]]) -> None:
         self._spellings.remember(call.caller, calls)
@@ -170,21 +173,19 @@ class MessagesService:
             )
 
 
-class _Watched:
+@contextmanager
+def _watched(metrics: Metrics, chat: ChatRequest) -> Iterator[None]:
     """Counts the engine's failures inside a `with` block."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DragomanError):
-            count_failure(self._metrics, "", error)
+    try:
+        yield
+    except DragomanError as error:
+        _count(metrics, chat.engine, error)
+        raise
 
 
-def count_failure(metrics: Metrics, engine: str, error: DragomanError) -> None:
-    """Counts an error that is the engine's and not the client's."""
-    if error.status >= 500 and error.status != 501:
+def _count(metrics: Metrics, engine: str, error: DragomanError) -> None:
+    """Counts an error that is the engine's or ours; not the client's."""
+    if isinstance(error, GrammarError):
+        metrics.grammar_violated()
+    elif error.status >= 500 and error.status != NotSupportedError.status:
         metrics.engine_failed(engine, error.type)

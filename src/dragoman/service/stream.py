@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from dragoman.engines.base import ChatStream
+from dragoman.engines.base import ChatStream, InferenceEngine
 from dragoman.errors import DragomanError
 from dragoman.translate.stream import MessageStream
-from dragoman.wire.openai import ChatChunk
+from dragoman.wire.openai import ChatChunk, ChatRequest
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -17,14 +17,15 @@ Write = Callable[[bytes], Awaitable[None]]
 class AnswerStream:
     """An answer that is being given; made by `MessagesService.stream`.
 
-    `play` writes all of it; iterating reads the same bytes one write at a time. `engine` names the engine
-    that answers, None as long as none has. `events` holds what is known of the message. An engine that
-    fails before `opened` returns raises its error; later, its error is the stream's last event.
+    `play` writes all of it; iterating reads the same bytes one write at a time. `events` holds what is known
+    of the message. An engine that fails before `opened` returns raises its error; later, its error is the
+    stream's last event, and `error`.
     """
 
     def __init__(
         self,
-        opening: Callable[[], Awaitable[ChatStream]],
+        client: InferenceEngine,
+        chat: ChatRequest,
         events: MessageStream,
         *,
         estimate: int,
@@ -33,9 +34,9 @@ class AnswerStream:
         on_end: Callable[[AnswerStream], None],
     ) -> None:
         self.events = events
-        self.engine: str | None = None
         self.error: DragomanError | None = None
-        self._opening = opening
+        self._client = client
+        self._chat = chat
         self._estimate = estimate
         self._interval = ping_interval
         self._on_first = on_first
@@ -45,6 +46,11 @@ class AnswerStream:
         self._first: asyncio.Task[list[ChatChunk] | None] | None = None
         self._written = 0.0
         self._is_writing = False
+
+    @property
+    def engine(self) -> str:
+        """The engine that answers, or at which the call waits; "" as long as it is not placed."""
+        return self._chat.engine if self._chunks is None else self._chunks.engine
 
     async def opened(self) -> AnswerStream:
         """This stream, when the engine gave its first answer or the ping interval passed."""
@@ -60,8 +66,7 @@ class AnswerStream:
 
     async def _read_first(self) -> list[ChatChunk] | None:
         """The first read of the engine's answer; None where the answer ends without any."""
-        self._chunks = await self._opening()
-        self.engine = self._chunks.engine
+        self._chunks = await self._client.stream_chat_completion(self._chat)
         return await anext(self._chunks, None)
 
     async def play(self, write: Write) -> None:

@@ -126,6 +126,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     continue_final: bool = False
     placement_key: str | None = None
     request_id: str = ""
+    engine: str = ""  # where the call was placed: written by the client of many, before the engine answers
 
     @property
     def has_images(self) -> bool:

@@ -90,7 +90,7 @@ async def test_a_stream_that_is_closed_before_it_played_stops_the_engine() -> No
         await stream.aclose()
         await stream.aclose()
         assert engine.calls[0].outcome == "cancelled"
-        assert stream.engine is None
+        assert stream.engine == "scripted"
 
 
 async def test_cancelling_while_it_opens_stops_the_engine() -> None:
