@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import aiohttp
 import msgspec
@@ -38,6 +39,7 @@ class RemoteStream(ChatStream):
         self._response = response
         self._dialect = dialect
         self._decoder = msgspec.json.Decoder(dialect.chunk)
+        self._list_decoder = msgspec.json.Decoder(list[dialect.chunk])  # type: ignore[name-defined]  # known at run time
         self._events = SSEDecoder()
         self._watch = Watch(response, first_byte)
         self._between = between_bytes
@@ -107,24 +109,38 @@ class RemoteStream(ChatStream):
     def _chunks(self, payloads: list[bytes]) -> list[ChatChunk]:
         batch: list[ChatChunk] = []
         dialect = self._dialect
-        for payload in payloads:
-            if payload == _DONE:
-                self._is_done = True
-                break
-            try:
-                chunk = decode_answer(payload, dialect.chunk, self._decoder)
-            except DragomanError as error:
-                self._fault = error
-                break
+        ends = _DONE in payloads
+        if ends:
+            payloads = payloads[: payloads.index(_DONE)]
+        for payload, chunk in zip(payloads, self._decoded(payloads), strict=False):
             if chunk.choices:
                 self._has_finish = self._has_finish or chunk.choices[0].finish_reason is not None
             if chunk.error is not NO_ERROR or not chunk.choices:
-                self._fault = self._error_in(chunk, payload)
-                if self._fault is not None:
+                fault = self._error_in(chunk, payload)
+                if fault is not None:
+                    self._fault = fault
                     break
             dialect.read_chunk(chunk)
             batch.append(chunk)
+        self._is_done = self._is_done or (ends and self._fault is None)
         return batch if self._stops is None else self._stopped(batch, self._stops)
+
+    def _decoded(self, payloads: list[bytes]) -> list[WireChunk]:
+        """The chunks of the payloads, up to the first that cannot be read: that is the fault."""
+        if len(payloads) > 1:
+            # One call for a whole read costs half; what it cannot read is looked at singly.
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                together: list[WireChunk] = self._list_decoder.decode(b"[%b]" % b",".join(payloads))
+                if len(together) == len(payloads):
+                    return together
+        chunks: list[WireChunk] = []
+        for payload in payloads:
+            try:
+                chunks.append(decode_answer(payload, self._dialect.chunk, self._decoder))
+            except DragomanError as error:
+                self._fault = error
+                break
+        return chunks
 
     @staticmethod
     def _error_in(chunk: WireChunk, payload: bytes) -> DragomanError | None:

@@ -155,6 +155,17 @@ async def test_what_came_before_an_error_in_the_same_read_is_delivered() -> None
             await anext(stream)
 
 
+@pytest.mark.parametrize("garbage", ["{", '{"choices": []}, {"choices": []}'])
+async def test_garbage_after_good_chunks_of_the_same_read_is_a_fault(garbage: str) -> None:
+    read_at_once = b"".join(map(event, [chunk({"content": "a"}), usage(3, 1), garbage, DONE]))
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(Answer(content_type="text/event-stream", pieces=[read_at_once]))
+        stream = await engine.stream_chat_completion(ask())
+        assert text_of(await anext(stream)) == "a"
+        with pytest.raises(EngineFaultError):
+            await anext(stream)
+
+
 @pytest.mark.parametrize("garbage", ["{", "hello", '{"choices": 5}', '{"choices": [{"delta": 5}]}'])
 async def test_garbage_in_a_stream_is_a_fault(garbage: str) -> None:
     async with FakeOpenAI() as fake, remote(fake) as engine:
