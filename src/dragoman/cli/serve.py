@@ -21,6 +21,7 @@ from dragoman.observe.logs import configure
 from dragoman.routing.client import build_client
 from dragoman.server.run import address_of, bind, new_loop, serve
 from dragoman.server.workers import Supervisor
+from dragoman.service import signature_keys
 from dragoman.settings import Dialect, Settings, load_settings
 from dragoman.wire.openai import ModelCard
 
@@ -67,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(file=sys.stdout, highlight=False)
     settings = gathered(arguments)
     configure(settings.log_level, settings.log_format)
+    # what is wrong with them is said before a model is loaded
+    signature_keys(settings)
     with bind(settings) as sock:
         address = address_of(sock)
 

@@ -1,0 +1,131 @@
+"""How servers start: with engines that are not there, with settings that cannot be, and in others' hands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from dragoman.engines.scripted import ScriptedInferenceEngine, answer
+from dragoman.server.app import create_app
+from dragoman.server.run import address_of, bind
+from dragoman.service import MessagesService
+from dragoman.settings import Settings
+from tests.server.http import REQUEST, ask, error_of
+from tests.support.serving import dragoman_process
+
+NOBODY = "http://127.0.0.1:9"
+
+
+def failed(*arguments: str, cwd: Path, **environ: str) -> str:
+    """What the command says when it does not start; fails where that is no sentence, or not status 2."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dragoman", "serve", "--port", "0", *arguments],
+        env={**os.environ, **environ},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("dragoman: ")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_engine_that_is_down_is_waited_for(workers: str, tmp_path: Path) -> None:
+    with dragoman_process("--engine", NOBODY, "--workers", workers, cwd=tmp_path) as process:
+        ready = httpx.get(f"{process.url}/ready")
+        assert ready.status_code == 503
+        assert "unreachable" in error_of(ready)["message"]
+        refused = ask(process.url)
+        assert refused.status_code == 529
+        assert error_of(refused)["type"] == "overloaded_error"
+        assert NOBODY not in refused.text
+        process.signal()
+        status, said, errors = process.ended()
+    assert status == 0
+    assert "none yet: no engine answers" in said
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_a_worker_cannot_use_is_said_once(workers: str, tmp_path: Path) -> None:
+    said = failed("--engine", NOBODY, "--engine", NOBODY, "--workers", workers, cwd=tmp_path)
+    assert "give them names" in said
+    assert said.count("\n") == 1
+
+
+def test_a_wrong_signature_key_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    assert "signature_key must hold keys" in failed(cwd=tmp_path, DRAGOMAN_SIGNATURE_KEY="short")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.1", "http://127.0.0.1"), ("0.0.0.0", "http://127.0.0.1")]
+)
+def test_the_address_that_is_shown_can_be_reached(host: str, shown: str) -> None:
+    with bind(Settings(host=host, port=0, api_keys={"me": "k"})) as sock:
+        assert address_of(sock) == f"{shown}:{sock.getsockname()[1]}"
+
+
+def test_ipv6_stands_in_brackets() -> None:
+    with bind(Settings(host="::1", port=0)) as sock:
+        assert address_of(sock) == f"http://[::1]:{sock.getsockname()[1]}"
+
+
+# ---- in others' hands -----------------------------------------------------------------
+
+
+async def test_another_server_runs_the_app_and_its_engines(tmp_path: Path) -> None:
+    engine = ScriptedInferenceEngine({"": answer("Hello.")})
+    app = create_app(engine, Settings(state_dir=str(tmp_path)))
+    incoming: asyncio.Queue[Any] = asyncio.Queue()
+    outgoing: asyncio.Queue[Any] = asyncio.Queue()
+    incoming.put_nowait({"type": "lifespan.startup"})
+    life = asyncio.create_task(app({"type": "lifespan", "state": {}}, incoming.get, outgoing.put))
+    started = await outgoing.get()
+    assert [card.id for card in await app.service.models()] == ["scripted"]
+    incoming.put_nowait({"type": "lifespan.shutdown"})
+    await life
+    assert [started["type"], outgoing.get_nowait()["type"]] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+
+
+async def test_it_mounts_under_a_path(tmp_path: Path) -> None:
+    app = create_app(ScriptedInferenceEngine({"": answer("Hello.")}), Settings(state_dir=str(tmp_path)))
+    assert isinstance(app.service, MessagesService)
+    assert create_app(app.service).service is app.service
+    await app.service.client.start()
+    outer = Starlette(routes=[Mount("/llm", app)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(outer), base_url="http://localhost") as client:
+        assert (await client.post("/llm/v1/messages", json=REQUEST)).status_code == 200
+        assert (await client.get("/llm/v1/models/claude-x")).json()["id"] == "claude-x"
+        assert (await client.get("/v1/models")).text == "Not Found"
+    await app.service.client.aclose()
+
+
+async def test_a_websocket_is_closed(tmp_path: Path) -> None:
+    app = create_app(ScriptedInferenceEngine([]), Settings(state_dir=str(tmp_path)))
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await app({"type": "websocket", "path": "/v1/messages", "headers": []}, receive, send)
+    assert sent == ["websocket.close"]
