@@ -52,6 +52,16 @@ def test_a_client_that_only_stops_sending_is_gone_too(serve: Serve) -> None:
         assert eventually(lambda: served.engine.calls[0].outcome == "cancelled", 2.0)
 
 
+def test_requests_that_wait_behind_another_do_not_hide_it(serve: Serve) -> None:
+    served = serve({"": HANGING})
+    with connected(served.url) as sock:
+        sock.sendall(post_bytes(served.url, STREAMED) * 3)
+        read_until(sock, b"text_delta")
+    assert eventually(lambda: served.engine.calls[0].outcome == "cancelled", 1.0)
+    assert eventually(lambda: len(served.running.app.traffic) == 0)
+    assert len(served.engine.calls) == 1
+
+
 def test_a_client_that_leaves_after_its_answer_cancels_nothing(serve: Serve) -> None:
     served = serve([answer("Hi."), answer("Hi.")])
     with connected(served.url) as sock:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +59,19 @@ def test_an_engine_that_is_down_is_waited_for(workers: str, tmp_path: Path) -> N
         status, said, errors = process.ended()
     assert status == 0
     assert "none yet: no engine answers" in said
+    assert "Traceback" not in errors
+
+
+def test_a_signal_ends_a_start_that_waits() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "dragoman", "serve", "--port", "0", "--engine", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            asked, _ = silent.accept()
+            process.terminate()
+            _, errors = process.communicate(timeout=30)
+            asked.close()
+    assert process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in errors
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, get_args
 
 import msgspec
@@ -70,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     configure(settings.log_level, settings.log_format)
     # what is wrong with them is said before a model is loaded
     signature_keys(settings)
-    with bind(settings) as sock:
+    with bind(settings) as sock, _ending_early():
         address = address_of(sock)
 
         def ready(models: list[ModelCard]) -> None:
@@ -82,10 +85,26 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+@contextmanager
+def _ending_early() -> Iterator[None]:
+    """Lets SIGTERM end a start that still loads; a container's first process would ignore it."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    kept = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+
+
 async def _serve_all(
     settings: Settings, sock: socket.socket, ready: Callable[[list[ModelCard]], None]
 ) -> None:
     report = ConsoleReport()
+    if not settings.engines:
+        report.note("starting the embedded engine")
     if settings.workers == 1:
         client = build_client(settings, report)
         await serve(settings, sock, lambda _server, models: ready(models), client=client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from dragoman.errors import DragomanError, InvalidRequestError, RequestTimeoutError, RequestTooLargeError
 from dragoman.server.exchange import ABORT
@@ -24,6 +24,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """A client connected."""
         super().connection_made(transport)
+        self._cycles: list[RequestResponseCycle] = []
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._await_head()
@@ -32,6 +33,10 @@ class Protocol(HttpToolsProtocol):
         """The client is gone."""
         self._stop_head_timer()
         super().connection_lost(exc)
+        # uvicorn tells only the newest of several pipelined requests
+        for cycle in self._unanswered():
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: counted as long as they belong to a head."""
@@ -52,6 +57,7 @@ class Protocol(HttpToolsProtocol):
         self._stop_head_timer()
         self._head_bytes = 0
         super().on_headers_complete()
+        self._cycles = [*self._unanswered(), self.cycle]
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn answers to bytes that are not HTTP."""
@@ -62,6 +68,9 @@ class Protocol(HttpToolsProtocol):
         if self.transport.get_write_buffer_size() > 0:
             self.transport.abort()
         super().timeout_keep_alive_handler()
+
+    def _unanswered(self) -> list[RequestResponseCycle]:
+        return [cycle for cycle in self._cycles if not cycle.response_complete]
 
     def _await_head(self) -> None:
         self._head_bytes = 0
