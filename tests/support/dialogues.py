@@ -115,12 +115,16 @@ class FakeEngine:
         }
         own: dict[str, dict[str, Any]] = {
             "vllm": {"/tokenize": self._tokenize, "/detokenize": self._detokenize},
-            "sglang": {"/server_info": reply({"tp_size": 1, "reasoning_parser": "qwen3"})},
+            "sglang": {
+                "/server_info": reply({"tp_size": 1, "reasoning_parser": "qwen3"}),
+                "/tokenize": self._tokenize,
+                "/detokenize": self._detokenize,
+            },
             "ollama": {"/api/show": reply(shown), "/api/version": reply({"version": "0.14.0"})},
         }
         return routes | own.get(self.dialect, {})
 
-    # ---- vLLM's renderer: the prompt's words are its tokens ------------------------------------------------
+    # ---- the renderer of vLLM and SGLang: the words of a prompt are its tokens -----------------------------
 
     def _tokenize(self, seen: Seen) -> Answer:
         words = _prompt(seen.json)

@@ -25,6 +25,7 @@ from dragoman.wire.openai import (
     ImagePart,
     ImageURL,
     Reasoning,
+    ToolChoice,
 )
 
 ALL = EngineCapabilities(
@@ -150,7 +151,7 @@ def tokenized(render: Any) -> dict[str, Any]:
 
     return {
         "/tokenize": tokenize,
-        "/detokenize": lambda body: {"prompt": "".join(map(chr, body["tokens"]))},
+        "/detokenize": lambda body: {"text": "".join(map(chr, body["tokens"]))},
     }
 
 
@@ -203,19 +204,33 @@ async def test_vllm_is_asked_whether_its_model_sees(refusal: str, sees: bool) ->
 
 async def test_sglang_describes_itself() -> None:
     info = {"tp_size": 1, "context_length": None, "max_req_input_len": 8186, "reasoning_parser": "qwen3"}
-    seeing = {"/server_info": info, "/model_info": {"has_image_understanding": True}}
+    seeing = {"/server_info": info, "/model_info": {"has_image_understanding": True}, **tokenized(template)}
     found = await DIALECTS["sglang"]().capabilities(Server(seeing).ask, "m")
     assert (found.context_length, found.images, found.reasoning_switch) == (8186, True, True)
+    assert found.counting
     older = {
         "/get_server_info": {"tp_size": 1, "context_length": 4096},
         "/get_model_info": {"model_path": "x"},
     }
     found = await DIALECTS["sglang"]().capabilities(Server(older).ask, "m")
     assert (found.context_length, found.images, found.reasoning) == (4096, True, False)
+    assert (found.counting, found.system_in_place) == (False, True)
     found = await DIALECTS["sglang"]().capabilities(Server({}).ask, "m")
     assert (found.context_length, found.reasoning, found.reasoning_switch) == (None, True, False)
-    with pytest.raises(NotSupportedError):
-        await DIALECTS["sglang"]().count(Server({}).ask, request(), found)
+
+
+async def test_sglang_counts_what_it_renders_and_no_images() -> None:
+    server = Server({"/tokenize": {"count": 3, "max_model_len": 9, "tokens": [1, 2, 3]}})
+    asked = request(
+        tools=TOOLS, tool_choice=ToolChoice("none"), reasoning=Reasoning(effort="low"), stop=["x"]
+    )
+    assert await DIALECTS["sglang"]().count(server.ask, asked, ALL) == 3
+    ((_, body),) = server.asked
+    assert set(body) == {"model", "messages", "tools", "tool_choice", "reasoning_effort"}
+    seen = request(messages=[ChatMessage(role="user", content=[ImagePart(image_url=ImageURL(url="data:"))])])
+    for asked, caps in ((seen, ALL), (request(), EngineCapabilities())):
+        with pytest.raises(NotSupportedError):
+            await DIALECTS["sglang"]().count(server.ask, asked, caps)
 
 
 async def test_ollama_describes_its_models() -> None:

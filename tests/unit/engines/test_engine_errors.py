@@ -11,6 +11,10 @@ from dragoman.errors import EngineConfigurationError, EngineFaultError, InvalidR
 
 OVERFLOWS = [
     (
+        "max_completion_tokens is too large: 20480.This model supports at most 2048 completion tokens.",
+        Overflow(None, 2048),
+    ),
+    (
         "max_tokens=20480 cannot be greater than max_model_len=2048. Please request fewer output tokens.",
         Overflow(None, 2048),
     ),
@@ -185,6 +189,7 @@ def test_a_server_that_was_started_without_its_tool_parser_is_the_operators_affa
             "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
         ),
         (400, "m is not a multimodal model"),
+        (400, "Model only supports text input; received unsupported content type 'image_url'."),
         (400, "At most 0 image(s) may be provided in one prompt."),
     ],
 )

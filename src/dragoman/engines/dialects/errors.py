@@ -51,7 +51,7 @@ _SET_UP = re.compile(
     r"--enable-auto-tool-choice|--tool-call-parser|--reasoning-parser|start it with `--jinja`"
 )
 _IMAGE = re.compile(
-    r"image input is not supported|not a multimodal model|at most 0 image"
+    r"image input is not supported|not a multimodal model|at most 0 image|only supports text input"
     r"|does not support (?:image|multimodal)|(?:image|vision).{0,40}not supported",
     re.IGNORECASE,
 )

@@ -17,7 +17,7 @@ class Overflow(msgspec.Struct, frozen=True):
 _CODES = frozenset({"context_length_exceeded", "exceed_context_size_error", "context_window_exceeded"})
 _ABOUT = re.compile(
     r"context (?:length|size|window|limit)|maximum (?:model|input|allowed|prompt) length|prompt is too long"
-    r"|max_model_len",
+    r"|max_model_len|completion tokens",
     re.IGNORECASE,
 )
 _BEYOND = re.compile(
@@ -28,6 +28,7 @@ _MAXIMUM = (
     r"maximum context length (?:is|of) (\d+)",
     r"maximum model length of (\d+)",
     r"max_model_len=(\d+)",
+    r"at most (\d+) completion tokens",
     r"available context size \((\d+)",
     r"context length \((\d+)",
     r"maximum allowed length \((\d+)",

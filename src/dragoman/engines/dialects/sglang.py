@@ -1,4 +1,7 @@
-"""SGLang's server."""
+"""SGLang's server.
+
+Checked on 0.5.23: `/tokenize` makes the very prompt of the chat answer (with `"strict": false` in each tool).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from typing import Any
 
 import msgspec
 
-from dragoman.engines.dialects.base import Ask, Dialect, Reply
+from dragoman.engines.dialects.base import Ask, Reply
 from dragoman.engines.dialects.generic import listed_context
-from dragoman.engines.dialects.vllm import switch_thinking
+from dragoman.engines.dialects.probes import keeps_system_in_place, switches_thinking, thinking_switch
+from dragoman.engines.dialects.rendering import RenderingDialect
+from dragoman.errors import NotSupportedError
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatAnswer, ChatChoice, ChatDelta, ChatRequest, ChunkChoice
 
@@ -35,35 +40,49 @@ async def server_info(ask: Ask) -> ServerInfo | None:
     return None
 
 
-class SGLangDialect(Dialect):
-    """SGLang: thinking in `reasoning_content`, the matched stop in `matched_stop`.
-
-    Its chat form has no count that holds for tools, so it counts not at all: the Messages count of the server
-    renders another prompt (each tool gets `"strict": false`) than its chat answers.
-    """
+class SGLangDialect(RenderingDialect):
+    """SGLang: thinking in `reasoning_content`, the matched stop in `matched_stop`, template arguments."""
 
     name = "sglang"
     # it refuses a request that would fill the context to the last token
     answer_margin = 1
+    counted = (
+        "model",
+        "messages",
+        "tools",
+        "tool_choice",
+        "reasoning_effort",
+        "chat_template_kwargs",
+        "continue_final_message",
+    )
 
     async def recognise(self, ask: Ask) -> bool:
         """Its description of itself is like no other's."""
         return await server_info(ask) is not None
 
     async def capabilities(self, ask: Ask, model: str) -> EngineCapabilities:
-        """Context and parser from the server's description, images from the model's."""
-        info = await server_info(ask)
+        """Context and parser from the server's description, images from the model's, habits by probes."""
+        info = await server_info(ask) or ServerInfo(tp_size=1, reasoning_parser="not told")
         model_info = await self._model_info(ask)
-        listed = await listed_context(ask, model)
+        render = self.renderer(ask, model)
+        can_render = await self.renders(ask, model)
         return EngineCapabilities(
-            context_length=listed or (info and (info.context_length or info.max_req_input_len)) or None,
+            context_length=await listed_context(ask, model) or info.context_length or info.max_req_input_len,
             fills_context=True,
             images=model_info is None or model_info.has_image_understanding,
-            reasoning=info is None or info.reasoning_parser is not None,
-            reasoning_switch=info is not None and info.reasoning_parser is not None,
+            reasoning=info.reasoning_parser is not None,
+            reasoning_switch=can_render and await switches_thinking(render),
             continuation=True,
+            counting=can_render,
             matched_stop=True,
+            system_in_place=not can_render or await keeps_system_in_place(render),
         )
+
+    async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
+        """The length of the rendered prompt; with images it is none, as each stands there as one mark."""
+        if request.has_images:
+            raise NotSupportedError("the engine (sglang) cannot count the tokens of images")
+        return await super().count(ask, request, capabilities)
 
     async def _model_info(self, ask: Ask) -> _ModelInfo | None:
         for path in ("/model_info", "/get_model_info"):
@@ -75,7 +94,8 @@ class SGLangDialect(Dialect):
 
     def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
         """Adds the thinking switch and the continuation of a last assistant turn."""
-        switch_thinking(body, request)
+        if request.reasoning.enabled is not None:
+            body["chat_template_kwargs"] = thinking_switch(request.reasoning.enabled)
         if request.continue_final:
             body["continue_final_message"] = True
 

@@ -1,4 +1,8 @@
-"""vLLM's server: counts and renders with `/tokenize` and `/detokenize`."""
+"""vLLM's server.
+
+Checked on 0.32: the count by `/tokenize` is the one of the usage; a prompt that is too long is cut before it
+is counted, so the number in the error is not its length; more than four stop strings are refused.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,13 @@ from typing import Any
 
 import msgspec
 
-from dragoman.engines.dialects.base import Ask, Dialect
+from dragoman.engines.dialects.base import Ask
 from dragoman.engines.dialects.generic import listed_context
 from dragoman.engines.dialects.probes import keeps_system_in_place, switches_thinking, thinking_switch
+from dragoman.engines.dialects.rendering import RenderingDialect
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatAnswer, ChatChoice, ChatDelta, ChatRequest, ChunkChoice
 
-# What of a request shapes the prompt and is known to /tokenize.
-_COUNTED = (
-    "model",
-    "messages",
-    "tools",
-    "chat_template_kwargs",
-    "add_generation_prompt",
-    "continue_final_message",
-)
 # The smallest PNG: one dot.
 _DOT = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
@@ -32,20 +28,19 @@ class _Version(msgspec.Struct, forbid_unknown_fields=True):
     version: str
 
 
-class _Tokenized(msgspec.Struct):
-    tokens: list[int]
-    count: int
-
-
-class _Prompt(msgspec.Struct):
-    prompt: str
-
-
-class VLLMDialect(Dialect):
+class VLLMDialect(RenderingDialect):
     """vLLM: thinking in `reasoning`, the matched stop in `stop_reason`, template arguments per request."""
 
     name = "vllm"
     most_stops = 4
+    counted = (
+        "model",
+        "messages",
+        "tools",
+        "chat_template_kwargs",
+        "add_generation_prompt",
+        "continue_final_message",
+    )
 
     async def recognise(self, ask: Ask) -> bool:
         """`/version` with nothing else in it, on a server that is none of the others."""
@@ -53,23 +48,14 @@ class VLLMDialect(Dialect):
 
     async def capabilities(self, ask: Ask, model: str) -> EngineCapabilities:
         """Context from the list of models; the template's habits, and whether the model sees, by probes."""
-
-        async def render(members: dict[str, Any]) -> str | None:
-            tokens = (await ask("/tokenize", {"model": model, **members})).read(_Tokenized)
-            if tokens is None:
-                return None
-            prompt = await ask("/detokenize", {"model": model, "tokens": tokens.tokens})
-            text = prompt.read(_Prompt)
-            return None if text is None else text.prompt
-
-        can_render = await render({"messages": [{"role": "user", "content": "alpha-1"}]}) is not None
-        switch = await switches_thinking(render)
+        render = self.renderer(ask, model)
+        can_render = await self.renders(ask, model)
         return EngineCapabilities(
             context_length=await listed_context(ask, model),
             fills_context=True,
             images=await self._sees(ask, model),
             reasoning=True,
-            reasoning_switch=switch,
+            reasoning_switch=await switches_thinking(render),
             continuation=True,
             counting=can_render,
             matched_stop=True,
@@ -82,23 +68,13 @@ class VLLMDialect(Dialect):
         reply = await ask("/tokenize", {"model": model, "messages": [message]})
         return b"multimodal" not in reply.body
 
-    async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
-        """The length of the prompt that `/tokenize` makes of the messages and tools."""
-        if not capabilities.counting:
-            return await super().count(ask, request, capabilities)
-        body = self.body(request, capabilities)
-        reply = await ask("/tokenize", {name: body[name] for name in _COUNTED if name in body})
-        tokenized = reply.read(_Tokenized)
-        if tokenized is None:
-            raise self.refused(reply)
-        return tokenized.count
-
     def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
         """Adds the thinking switch and the continuation of a last assistant turn.
 
         The server makes template arguments of an effort; written out, they are the same for the count.
         """
-        switch_thinking(body, request)
+        if request.reasoning.enabled is not None:
+            body["chat_template_kwargs"] = thinking_switch(request.reasoning.enabled)
         if "reasoning_effort" in body:
             arguments = body.setdefault("chat_template_kwargs", {})
             arguments["reasoning_effort"] = body["reasoning_effort"]
@@ -118,9 +94,3 @@ class VLLMDialect(Dialect):
         if choice.stop_reason is not None:
             choice.matched_stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
             choice.stop_reason = None
-
-
-def switch_thinking(body: dict[str, Any], request: ChatRequest) -> None:
-    """Template arguments for thinking; templates that know none of the names pass over them."""
-    if request.reasoning.enabled is not None:
-        body["chat_template_kwargs"] = thinking_switch(request.reasoning.enabled)
