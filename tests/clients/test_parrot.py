@@ -1,4 +1,4 @@
-"""The SDKs against a real llama.cpp that plays the parrot's dialogues: every answer is the scripted one."""
+"""The real clients against a real llama.cpp that plays the parrot's dialogues: every answer is the scripted one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.clients.sdk import SDK, blocks
+from tests.support.claude_code import Claude
 from tests.support.serving import running_server
 
 pytestmark = [pytest.mark.clients, pytest.mark.engine]
@@ -154,3 +155,12 @@ def test_the_count_holds_without_the_tools(sdk: SDK, parrot: str, dialogue: Dial
     counted = sdk.call("count_tokens", parrot, request)["input_tokens"]
     message = sdk.call("create", parrot, {**request, **SAMPLING, "max_tokens": 1})["message"]
     assert counted == billed(message)
+
+
+def test_claude_code_reads_a_real_engine(parrot: str, tmp_path: Path) -> None:
+    # The short prompt of the simple mode fits the parrot; greedy sampling makes its answer certain.
+    greedy = {"CLAUDE_CODE_SIMPLE": "1", "CLAUDE_CODE_EXTRA_BODY": '{"temperature": 0}'}
+    run = Claude(parrot, tmp_path, model="parrot").run("Say hello.", env=greedy)
+    assert (run.returncode, run.text) == (0, "Hello! How can I help you today?")
+    assert run.result["stop_reason"] == "end_turn"
+    assert run.result["usage"]["input_tokens"] + run.result["usage"]["cache_read_input_tokens"] > 1000
