@@ -1,4 +1,4 @@
-"""The real clients against a real llama.cpp that plays the parrot's dialogues: every answer is the scripted one."""
+"""The real clients against a real llama.cpp: over all of the parrot's dialogues, the scripted answers."""
 
 from __future__ import annotations
 
