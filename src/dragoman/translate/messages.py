@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 from dragoman.errors import InvalidRequestError
 from dragoman.translate.images import image_part
@@ -77,11 +78,9 @@ class Conversation:
     def _user(self, parts: list[Part], *, even_empty: bool = False) -> None:
         if not parts and not even_empty:
             return
-        if any(isinstance(part, ImagePart) for part in parts):
-            self.messages.append(ChatMessage(role="user", content=_joined(parts)))
-            return
-        text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
-        self.messages.append(ChatMessage(role="user", content=text))
+        with_images = any(isinstance(part, ImagePart) for part in parts)
+        content = list(_joined(parts)) if with_images else _text(parts)
+        self.messages.append(ChatMessage(role="user", content=content))
 
     def _parts(self, turn: Turn) -> Iterator[Part]:
         for place, block in turn.items:
@@ -168,13 +167,14 @@ def _holds_result(turn: Turn) -> bool:
     return any(isinstance(item.block, ToolResultBlock) for item in turn.items)
 
 
-def _joined(parts: list[Part]) -> list[Part]:
+def _joined(parts: list[Part]) -> Iterator[Part]:
     """The same parts, runs of text joined with a newline."""
-    joined: list[Part] = []
-    for part in parts:
-        last = joined[-1] if joined else None
-        if isinstance(part, TextPart) and isinstance(last, TextPart):
-            joined[-1] = TextPart(f"{last.text}\n{part.text}")
+    for kind, run in groupby(parts, key=type):
+        if kind is TextPart:
+            yield TextPart(_text(run))
         else:
-            joined.append(part)
-    return joined
+            yield from run
+
+
+def _text(parts: Iterable[Part]) -> str:
+    return "\n".join(part.text for part in parts if isinstance(part, TextPart))

@@ -53,6 +53,14 @@ def test_text_and_images_keep_their_order() -> None:
     assert [part.get("text", "image") for part in content] == ["a\nb", "image", "c", "image", "image"]
 
 
+@pytest.mark.timeout(30)  # minutes, if each block were joined to all those before it
+def test_very_many_blocks_beside_an_image_are_joined_at_once() -> None:
+    words = ["x" * 500] * 50_000
+    content = plain(chat(user(*map(text, words), image())))[0]["content"]
+    assert content[0]["text"] == "\n".join(words)
+    assert len(content) == 2
+
+
 def test_line_breaks_inside_base64_go() -> None:
     assert chat(user(image(f"{PNG[:4]}\r\n{PNG[4:]}\n"))) == chat(user(image()))
 
