@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dragoman.errors import InvalidRequestError
 from dragoman.wire.anthropic import CountTokensRequest, decode_count, decode_messages, unknown_fields
@@ -160,6 +164,24 @@ HALF = "The request body is not valid JSON: it holds half of a surrogate pair."
 )
 def test_half_a_surrogate_pair_is_refused_wherever_it_is(half: str, member: str) -> None:
     assert refusal(raw(member.format(half))) == HALF
+
+
+ESCAPES = st.lists(
+    st.sampled_from(
+        ["\\ud83d", "\\uDBFF", "\\udc00", "\\uDFFF", "\\ue000", "\\u00e9", "\\\\", "\\n", "u", "d83d", "é"]
+    )
+).map("".join)
+
+
+@given(ESCAPES)
+def test_text_is_refused_exactly_where_python_reads_half_a_pair(text: str) -> None:
+    halves = any(unicodedata.category(char) == "Cs" for char in json.loads(f'"{text}"'))
+    try:
+        decode_messages(raw(f'"x":"{text}"'))
+        found = ""
+    except InvalidRequestError as error:
+        found = error.message
+    assert found == (HALF if halves else "")
 
 
 @pytest.mark.parametrize(

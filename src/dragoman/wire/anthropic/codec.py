@@ -20,9 +20,14 @@ _MARGIN = 100
 _messages = msgspec.json.Decoder(MessagesRequest)
 _count = msgspec.json.Decoder(CountTokensRequest)
 
-# The group is half a surrogate pair; whole pairs and escaped backslashes are consumed before it is tried.
-_ESCAPES = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL
+# Escapes of surrogates are rare, so most bodies need no more than the search for one.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+# A body whose escaped surrogates come in pairs; a backslash at its very end is the decoder's business.
+_PAIRED = re.compile(
+    rb"(?:[^\\]++"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|\\(?!u[dD][89a-fA-F]).)*+\\?+",
+    re.DOTALL,
 )
 
 
@@ -70,5 +75,5 @@ def _check_text(body: bytes) -> None:
     """Find what cannot be text anywhere in the body, for parts that stay raw are not read by the decoder."""
     if not body.isascii():
         body.decode()
-    if b"\\u" in body and any(found[1] for found in _ESCAPES.finditer(body)):
+    if _SURROGATE.search(body) and not _PAIRED.fullmatch(body):
         raise msgspec.DecodeError("it holds half of a surrogate pair")
