@@ -13,7 +13,6 @@ from tests.server.conftest import Serve
 from tests.server.http import (
     REQUEST,
     STREAMED,
-    ask,
     connected,
     error_of,
     eventually,
@@ -31,20 +30,20 @@ HANGING = Script(steps=[text_chunk("So far"), Hang()])
 
 
 def test_while_it_drains_nothing_new_is_begun(serve: Serve) -> None:
-    served = serve([HANGING], timeouts={"shutdown": 1.0})
-    with connected(served.url) as sock:
+    served = serve([HANGING], timeouts={"shutdown": 3.0})
+    with connected(served.url) as sock, httpx.Client(base_url=served.url) as client:
         sock.sendall(post_bytes(served.url, STREAMED))
         so_far = read_until(sock, b"So far")
         served.running.begin_stop()
         assert eventually(lambda: served.running.app.traffic.draining)
-        ready = httpx.get(f"{served.url}/ready")
+        ready = client.get("/ready")
         assert ready.status_code == 503
         assert error_of(ready)["message"] == "the server is shutting down"
-        refused = ask(served.url)
+        refused = client.post("/v1/messages", json=REQUEST)
         assert refused.status_code == 529
         assert error_of(refused)["type"] == "overloaded_error"
         assert refused.headers["retry-after"] == "1"
-        assert httpx.get(f"{served.url}/health").status_code == 200
+        assert client.get("/health").status_code == 200
         rest = read_all(sock)
     assert b"So far" in so_far
     assert b"event: error" in rest
