@@ -78,15 +78,21 @@ def _schema(tool: Tool, path: str) -> Raw:
     members = msgspec.json.decode(text, type=dict[str, Raw])
     if "type" not in members:
         raise InvalidRequestError(f"{where}.type: Field required")
-    if bytes(members["type"]) != b'"object"':
+    if msgspec.json.decode(members["type"]) != "object":
         raise InvalidRequestError(f"{where}.type: Input should be 'object'")
     for key, opening, shape in (("properties", b"{", "an object"), ("required", b"[", "an array")):
         if key in members and not bytes(members[key]).startswith((opening, b"null")):
             raise InvalidRequestError(f"{where}.{key}: Input should be {shape}")
     examples = _examples(tool, path)
-    return (
-        schema if examples is None or "examples" in members else Raw(f'{text[:-1]},"examples":{examples}}}')
-    )
+    if examples is None:
+        return schema
+    if "examples" not in members:
+        return Raw(f'{text[:-1]},"examples":{examples}}}')
+    own = raw_text(members["examples"], f"{where}.examples")
+    if not own.startswith("["):
+        raise InvalidRequestError(f"{where}.examples: Input should be an array")
+    both = [msgspec.json.decode(items, type=list[Raw]) for items in (own, examples)]
+    return Raw(msgspec.json.encode(members | {"examples": both[0] + both[1]}))
 
 
 def _examples(tool: Tool, path: str) -> str | None:

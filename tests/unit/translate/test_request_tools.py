@@ -62,10 +62,24 @@ def test_examples_of_input_join_the_schema() -> None:
     assert msgspec.json.decode(written) == SCHEMA | {"examples": [{"q": "x"}]}
 
 
-def test_a_schema_with_examples_of_its_own_keeps_them() -> None:
-    own = SCHEMA | {"examples": [{"q": "own"}]}
+def test_examples_of_input_follow_those_that_the_schema_has() -> None:
+    own = {"examples": [{"q": "own"}]} | SCHEMA
     written = translated(tools=[tool(input_schema=own, input_examples=[{"q": "x"}])]).chat.tools
-    assert msgspec.json.decode(written[0].function.parameters) == own
+    found = msgspec.json.decode(written[0].function.parameters)
+    assert found == SCHEMA | {"examples": [{"q": "own"}, {"q": "x"}]}
+    assert list(found) == list(own)
+
+
+def test_examples_cannot_join_what_is_no_list() -> None:
+    declared = tool(input_schema=SCHEMA | {"examples": {}}, input_examples=[1])
+    assert refusal(tools=[declared]) == "tools.0.input_schema.examples: Input should be an array"
+
+
+def test_the_type_of_a_schema_may_be_escaped() -> None:
+    schema = msgspec.Raw(b'{"type":"\\u006fbject"}')
+    assert bytes(translated(tools=[tool(input_schema=schema)]).chat.tools[0].function.parameters) == bytes(
+        schema
+    )
 
 
 @pytest.mark.parametrize(
