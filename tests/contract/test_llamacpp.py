@@ -67,7 +67,7 @@ CONTINUED = [
 
 
 @pytest.mark.parametrize("case", CONTINUED, ids=[one.name for one in CONTINUED])
-async def test_c147_a_last_turn_is_continued_and_not_repeated(
+async def test_i147_a_last_turn_is_continued_and_not_repeated(
     engine: InferenceEngine, case: Continued
 ) -> None:
     messages = [ChatMessage(role=turn["role"], content=turn["content"]) for turn in case.messages]

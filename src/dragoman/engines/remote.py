@@ -28,6 +28,7 @@ from dragoman.errors import (
     NotSupportedError,
     OverloadedError,
     PromptTooLongError,
+    SettingsError,
 )
 from dragoman.settings import EngineEntry, Limits, Timeouts
 from dragoman.wire.capabilities import EngineCapabilities
@@ -48,7 +49,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self, entry: EngineEntry, timeouts: Timeouts | None = None, limits: Limits | None = None
     ) -> None:
         root = engine_root(entry.url)
-        key = entry.key or (os.environ.get(entry.key_env, "") if entry.key_env else "")
+        key = _key(entry)
         self.name = entry.name or urlsplit(root).netloc
         self._entry = entry
         self._timeouts = timeouts or Timeouts()
@@ -272,6 +273,16 @@ class WholeStream(ChatStream):
     async def aclose(self) -> None:
         """The engine is done already."""
         self._batch = None
+
+
+def _key(entry: EngineEntry) -> str:
+    if entry.key or not entry.key_env:
+        return entry.key
+    try:
+        return os.environ[entry.key_env]
+    except KeyError:
+        message = f"engines: key_env names the environment variable {entry.key_env}, which is not set"
+        raise SettingsError(message) from None
 
 
 def _too_long(prompt: int | None, maximum: int | None, error: ContextOverflowError) -> DragomanError:

@@ -36,6 +36,10 @@ def engine_root(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise SettingsError(f"engines: {url!r} is not an address like http://127.0.0.1:8000")
+    if parts.username is not None:
+        raise SettingsError(
+            f"engines: put the key of {parts.hostname} into `key` or `key_env`, not into `url`"
+        )
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 

@@ -334,6 +334,14 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         RemoteInferenceEngine(EngineEntry(url=url))
 
 
+def test_a_key_is_kept_out_of_addresses_and_must_be_there() -> None:
+    with pytest.raises(SettingsError, match="put the key of h into `key`") as raised:
+        RemoteInferenceEngine(EngineEntry(url="http://user:secret@h:1"))
+    assert "secret" not in raised.value.message
+    with pytest.raises(SettingsError, match="NOT_THERE"):
+        RemoteInferenceEngine(EngineEntry(url="http://h", key_env="NOT_THERE"))
+
+
 def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after("1.5") == 1.5
     assert retry_after("-3") == 0
