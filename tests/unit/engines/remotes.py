@@ -13,7 +13,7 @@ from dragoman.settings import Dialect, EngineEntry, Limits, Timeouts
 from dragoman.wire.openai import ChatChunk, ChatMessage, ChatRequest
 from tests.support.fake_openai import FakeOpenAI
 
-QUICK = Timeouts(connect=2.0, first_byte=2.0, between_bytes=2.0, probe=2.0, pool=2.0)
+QUICK = Timeouts(connect=10.0, first_byte=10.0, between_bytes=10.0, probe=10.0, pool=10.0)
 
 
 def ask(text: str = "Hello", **changes: Any) -> ChatRequest:
@@ -48,7 +48,7 @@ def text_of(chunks: list[ChatChunk]) -> str:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that another task does; a second is far more than it needs."""
-    async with asyncio.timeout(1):
+    """Waits for something that another task does; five seconds are far more than it needs."""
+    async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in a server without events
             await asyncio.sleep(0.005)

@@ -388,7 +388,7 @@ async def test_what_comes_after_done_does_not_delay_the_end() -> None:
 
 async def test_a_full_pool_is_waited_for() -> None:
     one = Limits(engine_connections=1)
-    async with FakeOpenAI() as fake, remote(fake, "generic", Timeouts(pool=0.1), one) as engine:
+    async with FakeOpenAI() as fake, remote(fake, "generic", Timeouts(pool=0.5), one) as engine:
         await engine.capabilities("m")
         fake.chat(events(chunk({"content": "a"}), Hang()))
         stream = await engine.stream_chat_completion(ask())

@@ -222,7 +222,7 @@ async def test_an_engine_that_comes_back_is_used(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(OverloadedError):
             client.resolve("m")
         late.status = "ok"
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             while not await client.models():  # noqa: ASYNC110 - it is the client that looks, now and then
                 await asyncio.sleep(0.01)
         assert client.resolve("m") == "m"
