@@ -40,7 +40,8 @@ def popen(
 @contextmanager
 def running(command: Sequence[str], on: set[int], env: Mapping[str, str], wait_for: str) -> Iterator[int]:
     """A server on these cores, answering at `wait_for`; gives its process id and ends it at the end."""
-    process = popen(command, on, env)
+    # what a server greets with is not for this table; its errors are
+    process = popen(command, on, env, stdout=subprocess.DEVNULL)
     try:
         wait_until_up(wait_for, process)
         yield process.pid
