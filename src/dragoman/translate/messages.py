@@ -10,7 +10,7 @@ from dragoman.translate.images import image_part
 from dragoman.translate.options import Findings, RequestOptions
 from dragoman.translate.system import block_texts, system_text
 from dragoman.translate.thinking import earlier_thinking
-from dragoman.translate.tool_turns import Calls, add_call, results_of
+from dragoman.translate.tool_turns import Calls, add_call, results_of, unanswered
 from dragoman.translate.turns import Turn, refusal, turn_text, turns_of
 from dragoman.wire.anthropic.blocks import (
     FallbackBlock,
@@ -38,6 +38,7 @@ class Conversation:
         self._options = options
         self._findings = findings
         self._calls: Calls = {}
+        self._calls_path = ""
         turns = turns_of(
             request.messages,
             system_in_place=options.capabilities.system_in_place,
@@ -63,7 +64,7 @@ class Conversation:
 
     def _answer(self, stretch: list[Turn]) -> None:
         """One stretch between two assistant turns: the results of the calls before it, then the rest."""
-        results = results_of(stretch, self._calls, self._options, self._findings)
+        results = results_of(stretch, self._calls, self._calls_path, self._options, self._findings)
         self._calls = {}
         self.messages.extend(results.messages)
         images = results.images
@@ -115,6 +116,8 @@ class Conversation:
             else:
                 raise refusal(block, str(place), "assistant")
         text, reasoning = "".join(texts), "".join(thoughts)
+        if self._calls:
+            self._calls_path = f"messages.{turn.items[-1].place.message}"
         if final:
             if not text and not reasoning and not self._calls:
                 return
@@ -133,10 +136,7 @@ class Conversation:
         """A final assistant turn begins the answer: text, and an engine that can go on with it."""
         path = f"messages.{turn.items[-1].place.message}"
         if self._calls:
-            raise InvalidRequestError(
-                f"{path}: `tool_use` ids were found without `tool_result` blocks immediately after: "
-                + ", ".join(self._calls)
-            )
+            raise unanswered(path, self._calls)
         written = [item.block for item in turn.items if not isinstance(item.block, FallbackBlock)]
         if not isinstance(written[-1], TextBlock) or not text:
             raise InvalidRequestError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +19,15 @@ from dragoman.wire.openai import ChatMessage, FunctionCall, Part, TextPart, Tool
 ERROR_MARK = "[error]"
 
 Calls = dict[str, ToolCall]
+
+
+def unanswered(path: str, ids: Iterable[str]) -> InvalidRequestError:
+    """The error for calls of the turn at `path` that have no result, in the words of the public API."""
+    return InvalidRequestError(
+        f"{path}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+        f"{', '.join(ids)}. Each `tool_use` block must have a corresponding `tool_result` block in the next "
+        "message."
+    )
 
 
 def add_call(calls: Calls, block: ToolUseBlock, path: str, options: RequestOptions) -> None:
@@ -66,18 +76,21 @@ class Results(NamedTuple):
     images: list[Part]
 
 
-def results_of(stretch: list[Turn], calls: Calls, options: RequestOptions, findings: Findings) -> Results:
+def results_of(
+    stretch: list[Turn], calls: Calls, path: str, options: RequestOptions, findings: Findings
+) -> Results:
     """The results in a stretch of user and system turns, one tool turn per call, in the order of the calls.
 
-    Templates without ids pair results with calls by order. Images go to the user turn that follows, behind a
-    text that names the call, since a tool turn can carry text only; `[image 1]` marks where each one stood.
+    Templates without ids pair results with calls by order, so none may be missing: `path` is that of the
+    calls' turn. Images go to the user turn that follows, behind a text that names the call, since a tool turn
+    can carry text only; `[image 1]` marks where each one stood.
     """
     found = _matched(stretch, calls)
+    if len(found) < len(calls):
+        raise unanswered(path, (our_id for our_id in calls if our_id not in found))
     results = Results([], [])
     shown = 0
     for our_id, call in calls.items():
-        if our_id not in found:
-            continue
         text, images = _result(*found[our_id], options, findings, shown)
         shown += len(images)
         results.messages.append(ChatMessage(role="tool", content=text, tool_call_id=call.id))

@@ -21,6 +21,7 @@ from tests.support.translation import (
     image,
     plain,
     result,
+    system,
     text,
     thinking,
     user,
@@ -44,7 +45,7 @@ def test_a_call_keeps_its_order_its_text_and_its_thinking() -> None:
     turn = assistant(
         thinking("hm"), text("Let me"), call("toolu_a", "f", {"b": 1, "a": 2}), call("toolu_b", "g")
     )
-    assert plain(chat(user("go"), turn, user("x")))[1] == {
+    assert plain(chat(user("go"), turn, user(result("toolu_a"), result("toolu_b"))))[1] == {
         "role": "assistant",
         "content": "Let me",
         "reasoning": "hm",
@@ -200,8 +201,8 @@ def test_results_come_first_and_text_keeps_its_order() -> None:
 
 def test_results_follow_the_order_of_their_calls() -> None:
     calls = [call("toolu_a"), call("toolu_b"), call("toolu_c")]
-    found = loop(result("toolu_c", "3"), result("toolu_a", "1"), calls=calls)
-    assert [message["content"] for message in found] == ["1", "3"]
+    found = loop(result("toolu_c", "3"), result("toolu_a", "1"), result("toolu_b", "2"), calls=calls)
+    assert [message["content"] for message in found] == ["1", "2", "3"]
 
 
 def test_results_in_two_user_turns_are_all_found() -> None:
@@ -252,7 +253,13 @@ def test_an_image_alone_with_an_error() -> None:
         [user(result("toolu_zz"))],
         [user("go"), assistant("no call"), user(result("toolu_zz"))],
         [user("go"), assistant(call("toolu_a")), user(result("toolu_a"), result("toolu_zz"))],
-        [user("go"), assistant(call("toolu_zz")), user("x"), assistant("y"), user(result("toolu_zz"))],
+        [
+            user("go"),
+            assistant(call("toolu_zz")),
+            user(result("toolu_zz")),
+            assistant("y"),
+            user(result("toolu_zz")),
+        ],
     ],
 )
 def test_a_result_without_its_call_is_refused_by_id(turns: Any) -> None:
@@ -267,8 +274,16 @@ def test_a_call_has_one_result() -> None:
         loop(result(), result())
 
 
-def test_a_call_without_a_result_is_tolerated_before_the_end() -> None:
-    assert [message["role"] for message in loop(text("never mind"))] == ["user"]
+@pytest.mark.parametrize(
+    "answer",
+    [[user(text("never mind"))], [user(result())], [system("s")], [user("x"), assistant("y"), user("z")]],
+)
+def test_calls_without_results_are_refused_by_their_turn_and_ids(answer: Any) -> None:
+    calls = assistant(call("toolu_a"), call("toolu_b"))
+    with pytest.raises(
+        InvalidRequestError, match=r"^messages.1: `tool_use` ids .* after: (toolu_a, )?toolu_b\."
+    ):
+        chat(user("go"), calls, *answer)
 
 
 @pytest.mark.parametrize(
