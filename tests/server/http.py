@@ -103,7 +103,7 @@ def read_until(sock: socket.socket, mark: bytes) -> bytes:
     data = b""
     while mark not in data:
         part = sock.recv(65536)
-        assert part, f"the server hung up after {data!r}"
+        assert part, f"the server hung up after {data[-200:]!r}"
         data += part
     return data
 

@@ -6,12 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
 
-from dragoman.engines.base import ChatStream
+from dragoman.engines.base import ChatStream, InferenceEngine
 from dragoman.engines.scripted import (
     SCRIPTED_CAPABILITIES,
     ScriptedInferenceEngine,
@@ -21,7 +21,7 @@ from dragoman.engines.scripted import (
 )
 from dragoman.server.run import bind
 from dragoman.wire.openai import ChatChunk, ChatRequest
-from tests.server.http import STREAMED, eventually, post_bytes, read_until
+from tests.server.http import REQUEST, STREAMED, eventually, post_bytes, read_until
 from tests.support.serving import Running, settings_of
 
 PIECE = "x" * 10_000
@@ -61,8 +61,10 @@ class GushingStream(ChatStream):
 
 
 @contextmanager
-def narrow(engine: Gushing, **settings: Any) -> Iterator[tuple[Running, socket.socket]]:
-    """A server and a client between which the kernel holds little; the client has asked for a stream."""
+def narrow(
+    engine: InferenceEngine, body: object = STREAMED, **settings: Any
+) -> Iterator[tuple[Running, socket.socket]]:
+    """A server and a client between which the kernel holds little; the client has asked its question."""
     made = settings_of(settings)
     listening = bind(made)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
@@ -73,7 +75,7 @@ def narrow(engine: Gushing, **settings: Any) -> Iterator[tuple[Running, socket.s
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
             sock.settimeout(20)
             sock.connect(listening.getsockname())
-            sock.sendall(post_bytes(running.url, STREAMED))
+            sock.sendall(post_bytes(running.url, body))
             yield running, sock
     finally:
         running.stop()
@@ -123,3 +125,15 @@ def test_pings_do_not_pile_up_for_a_client_that_reads_nothing() -> None:
         time.sleep(0.5)
         whole = read_until(sock, b"message_stop")
     assert whole.count(b"event: ping") <= 2
+
+
+def test_a_whole_answer_that_nobody_reads_is_not_kept_for_ever() -> None:
+    engine = ScriptedInferenceEngine([answer(PIECE * PIECES)])
+    with narrow(engine, REQUEST, timeouts={"keep_alive": 1.0}) as (running, sock):
+        assert eventually(lambda: engine.calls != [] and len(running.app.traffic) == 0)
+        time.sleep(2.0)
+        read = b""
+        with suppress(ConnectionError):
+            while part := sock.recv(65_536):
+                read += part
+    assert len(read) < PIECES * len(PIECE)

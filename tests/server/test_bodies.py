@@ -8,9 +8,11 @@ import threading
 import httpx
 import pytest
 
+from dragoman.engines.scripted import Hang, Script, text_chunk
 from tests.server.conftest import Serve
 from tests.server.http import (
     REQUEST,
+    STREAMED,
     ask,
     connected,
     error_of,
@@ -19,6 +21,7 @@ from tests.server.http import (
     post_head,
     read_all,
     read_response,
+    read_until,
 )
 
 LARGE = {**REQUEST, "messages": [{"role": "user", "content": "x" * 300_000}]}
@@ -67,6 +70,27 @@ def test_a_client_that_never_stops_sending_is_cut_off(serve: Serve) -> None:
         sender.join(20)
         assert not sender.is_alive()
     assert response.status_code == 413
+
+
+def test_one_that_stops_in_the_middle_is_not_waited_for_either(serve: Serve) -> None:
+    url = serve(limits={"body_bytes": 1000}, timeouts={"body": 0.3}).url
+    with connected(url) as sock:
+        sock.sendall(post_head(url, "transfer-encoding: chunked") + b"7d0\r\n" + b" " * 2000 + b"\r\n")
+        assert read_response(sock).status_code == 413
+        assert read_all(sock) == b""
+
+
+def test_a_client_that_asks_first_need_not_send(serve: Serve) -> None:
+    url = serve(limits={"body_bytes": 1000}).url
+    with connected(url) as sock:
+        sock.sendall(post_head(url, "content-length: 2000", "expect: 100-continue"))
+        assert read_response(sock).status_code == 413
+    body = post_bytes(url, REQUEST).partition(b"\r\n\r\n")[2]
+    with connected(url) as sock:
+        sock.sendall(post_head(url, f"content-length: {len(body)}", "expect: 100-continue"))
+        assert read_until(sock, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(body)
+        assert read_response(sock).status_code == 200
 
 
 def test_the_limit_itself_is_taken(serve: Serve) -> None:
@@ -151,6 +175,7 @@ def test_unknown_fields_are_taken_unless_the_server_is_strict(serve: Serve) -> N
         b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
         b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
         b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"CONNECT example.org:443 HTTP/1.1\r\nhost: localhost\r\n\r\n",
         b"GET http://[ HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ],
 )
@@ -193,6 +218,31 @@ def test_requests_may_follow_each_other_on_one_connection(plain: str) -> None:
             assert read_response(sock).status_code == 200
         sock.sendall(post_bytes(plain, {}) + b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert read_response(sock).status_code == 400
+
+
+def test_an_old_client_is_answered(plain: str) -> None:
+    with connected(plain) as sock:
+        sock.sendall(b"GET /health HTTP/1.0\r\nhost: localhost\r\n\r\n")
+        assert read_all(sock).endswith(b'{"status":"ok"}')
+
+
+def test_garbage_inside_a_body_ends_its_request_only(plain: str) -> None:
+    with connected(plain) as sock:
+        sock.sendall(post_head(plain, "transfer-encoding: chunked") + b"5\r\n{    \r\n")
+        sock.sendall(b"not a length\r\n")
+        response = read_response(sock)
+    assert response.status_code == 400
+    assert ask(plain).status_code == 200
+
+
+def test_garbage_behind_a_running_answer_is_no_part_of_it(serve: Serve) -> None:
+    served = serve([Script(steps=[text_chunk("So far"), Hang()])])
+    with connected(served.url) as sock:
+        sock.sendall(post_bytes(served.url, STREAMED))
+        read_until(sock, b"So far")
+        sock.sendall(b"garbage\r\n\r\n")
+        assert b"HTTP/1.1" not in read_all(sock)
+    assert eventually(lambda: served.engine.calls[0].outcome == "cancelled")
 
 
 def test_an_upgrade_is_answered_as_plain_http(plain: str) -> None:

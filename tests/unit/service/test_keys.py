@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.errors import SettingsError
-from dragoman.service import signature_keys
+from dragoman.service import keys, signature_keys
 from dragoman.settings import Settings
 
 A, B = bytes(range(32)), bytes(32)
@@ -23,15 +23,15 @@ def spelled(key: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "keys"),
+    ("text", "wanted"),
     [
         (A.hex(), [A]),
         (spelled(A), [A]),
         (f" {spelled(A)} , {B.hex().upper()},", [A, B]),
     ],
 )
-def test_keys_of_the_settings(text: str, keys: list[bytes]) -> None:
-    assert signature_keys(Settings(signature_key=text)) == keys
+def test_keys_of_the_settings(text: str, wanted: list[bytes]) -> None:
+    assert signature_keys(Settings(signature_key=text)) == wanted
 
 
 @pytest.mark.parametrize("text", ["short", A.hex()[:-2], spelled(A + b"x"), ",", "pass phrase " * 4])
@@ -69,6 +69,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="set state_dir to a folder that can be written"):
         signature_keys(Settings(state_dir=str(tmp_path / "file" / "state")))
+
+
+def test_who_comes_second_takes_the_key_of_the_first(tmp_path: Path) -> None:
+    settings = Settings(state_dir=str(tmp_path))
+    first = signature_keys(settings)
+    keys._make(tmp_path / keys.FILE_NAME)
+    assert signature_keys(settings) == first
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_processes_that_start_at_once_agree(tmp_path: Path) -> None:
