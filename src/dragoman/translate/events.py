@@ -13,7 +13,7 @@ from dragoman.translate.usage import to_delta
 from dragoman.wire.anthropic.errors import encode_error_event
 from dragoman.wire.anthropic.events import MessageDelta, MessageStart, StopDelta
 from dragoman.wire.anthropic.response import AppliedEdits, MessageOut, TextOut, ThinkingOut, ToolUseOut, Usage
-from dragoman.wire.sse import encode_event
+from dragoman.wire.sse import encode_event, one_line
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 _MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -27,8 +27,6 @@ _DELTA_END = b"}}\n\n"
 
 _SILENT = frozenset({State.NEW, State.DONE, State.FAILED})
 _encode = msgspec.json.Encoder().encode
-# Legal inside JSON, but line ends to clients that split lines as Unicode does.
-_LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 _EMPTY_TEXT = _encode(TextOut(text=""))
 _EMPTY_THINKING = _encode(ThinkingOut(thinking="", signature=""))
 _EMPTY_INPUT = msgspec.Raw(b"{}")
@@ -68,7 +66,7 @@ class EventWriter:
             stop_reason=None,
             usage=Usage(input_tokens=input_tokens, output_tokens=0),
         )
-        self._out.append(encode_event("message_start", _encode(MessageStart(message=message))))
+        self._out.append(encode_event("message_start", one_line(_encode(MessageStart(message=message)))))
 
     def ping(self) -> None:
         """A sign of life; nothing before the start and after the end."""
@@ -84,7 +82,7 @@ class EventWriter:
             usage=to_delta(usage),
             context_management=AppliedEdits() if self._options.context_management else msgspec.UNSET,
         )
-        self._out.append(encode_event("message_delta", _encode(delta)))
+        self._out.append(encode_event("message_delta", one_line(_encode(delta))))
         self._advance(EventKind.MESSAGE_STOP)
         self._out.append(_MESSAGE_STOP)
 
@@ -102,7 +100,7 @@ class EventWriter:
     def text(self, text: str) -> None:
         """More of the open text block."""
         self._advance(EventKind.TEXT_DELTA, self._index)
-        self._out.append(self._head + _quoted(text) + _DELTA_END)
+        self._out.append(self._head + one_line(_encode(text)) + _DELTA_END)
 
     def close_text(self) -> None:
         """The text block ends."""
@@ -116,7 +114,7 @@ class EventWriter:
         """More thinking, where the client wants to see it."""
         if self._shows_thinking:
             self._advance(EventKind.THINKING_DELTA, self._index)
-            self._out.append(self._head + _quoted(text) + _DELTA_END)
+            self._out.append(self._head + one_line(_encode(text)) + _DELTA_END)
 
     def close_thinking(self, thought: str) -> None:
         """The thinking block ends, signed."""
@@ -133,7 +131,7 @@ class EventWriter:
     def arguments(self, text: str) -> None:
         """More of the open call's arguments."""
         self._advance(EventKind.INPUT_JSON_DELTA, self._index)
-        self._out.append(self._head + _quoted(text) + _DELTA_END)
+        self._out.append(self._head + one_line(_encode(text)) + _DELTA_END)
 
     def close_call(self, call: Call) -> None:
         """The block of a call ends."""
@@ -142,18 +140,9 @@ class EventWriter:
     def _open(self, kind: EventKind, block: bytes, delta: bytes, field: bytes) -> None:
         self._advance(kind, self._index)
         self._head = _DELTA % (self._index, delta, field)
-        self._out.append(_START % (self._index, block))
+        self._out.append(_START % (self._index, one_line(block)))
 
     def _close(self) -> None:
         self._advance(EventKind.BLOCK_STOP, self._index)
         self._out.append(_STOP % self._index)
         self._index += 1
-
-
-def _quoted(text: str) -> bytes:
-    """The text as a JSON string on one line."""
-    raw = _encode(text)
-    if not text.isascii():
-        for char, escape in _LINE_ENDS:
-            raw = raw.replace(char, escape)
-    return raw

@@ -8,6 +8,8 @@ from dragoman.errors import EngineFaultError
 
 BOM = b"\xef\xbb\xbf"
 DEFAULT_MAX_EVENT_BYTES = 16 * 1024 * 1024
+# Legal inside JSON, but line ends to clients that split lines as Unicode does.
+_LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 
 
 class SSEEvent(msgspec.Struct, frozen=True, gc=False):
@@ -140,6 +142,14 @@ def _plain_data(lines: bytes) -> list[bytes] | None:
     parts = lines.split(b"\n")
     payloads = [line[6:] for line in parts[:-1:2] if line[:6] == b"data: "]
     return payloads if len(payloads) * 2 + 1 == len(parts) and not any(parts[1::2]) else None
+
+
+def one_line(data: bytes) -> bytes:
+    """JSON without line ends (as encoders write it), so that Unicode sees none in it either."""
+    if not data.isascii():
+        for char, escape in _LINE_ENDS:
+            data = data.replace(char, escape)
+    return data
 
 
 def encode_event(name: str, data: bytes) -> bytes:

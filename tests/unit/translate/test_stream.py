@@ -18,6 +18,7 @@ from tests.support.answers import (
     of_type,
     options,
     piece,
+    read,
     said,
     seal,
     streamed,
@@ -87,6 +88,15 @@ def test_no_character_of_a_text_can_end_a_line() -> None:
     raw = streamed([said(text), called(piece(f'{{"a": "b{text[:6]}"}}', "f")), finished()])
     assert "\n".join(raw.decode().splitlines()) + "\n" == raw.decode()
     assert [block.get("text", block.get("input")) for block in blocks(raw)] == [text, {"a": f"b{text[:6]}"}]
+
+
+def test_no_character_of_anything_else_can_end_a_line() -> None:
+    odd = "a\x85b\u2028c\u2029"
+    chunks = [called(piece("{}", odd)), said("x"), called(piece("{", odd, index=1)), finished("stop", odd)]
+    raw = streamed(chunks, model=odd)
+    assert "\n".join(raw.decode().splitlines()) + "\n" == raw.decode()
+    message = read(raw)
+    assert (message["model"], message["stop_sequence"], message["content"][0]["name"]) == (odd, odd, odd)
 
 
 def test_omitted_thinking_has_a_block_without_text() -> None:

@@ -89,3 +89,9 @@ def test_a_delta_is_decoded_by_its_own_type() -> None:
 def test_an_event_whose_name_is_not_its_type_is_refused(name: str | None) -> None:
     with pytest.raises(msgspec.ValidationError, match="not the type"):
         decode_event(SSEEvent(name, b'{"type":"ping"}'))
+
+
+def test_no_character_of_an_error_event_can_end_a_line() -> None:
+    raw = encode_error_event(InvalidRequestError("a\x85b\u2028c\u2029"), None)
+    assert len(raw.decode().splitlines()) == 3
+    assert msgspec.json.decode(SSEDecoder().feed(raw)[0].data)["error"]["message"] == "a\x85b\u2028c\u2029"

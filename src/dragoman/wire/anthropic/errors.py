@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from dragoman.errors import DragomanError
-from dragoman.wire.sse import encode_event
+from dragoman.wire.sse import encode_event, one_line
 
 ErrorType = Literal[
     "invalid_request_error",
@@ -59,4 +59,4 @@ def encode_error(error: DragomanError, request_id: str | None) -> bytes:
 
 def encode_error_event(error: DragomanError, request_id: str | None) -> bytes:
     """The envelope of an error as a stream's last event."""
-    return encode_event("error", encode_error(error, request_id))
+    return encode_event("error", one_line(encode_error(error, request_id)))
