@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import canned, processes
+from bench.check import check_answer
 from bench.load import Load
 
 OUTPUT = processes.ROOT / "build" / "bench.json"
@@ -132,9 +133,8 @@ def print_table(result: Result) -> None:
     for name, cpu in result.cpu_us_per_token.items():
         speed, first = result.tokens_per_s[name], result.ttft_p50_ms[name]
         table.add_row(name, f"{cpu:.2f}", f"{speed:,.0f}", f"{first:.1f}", f"{result.resident_mb[name]:.0f}")
-    console = Console()
-    console.print(table)
-    console.print(f"dragoman / relay: {result.ratio}; written to {OUTPUT.relative_to(processes.ROOT)}")
+    Console().print(table)
+    print(f"dragoman / relay: {result.ratio}")
 
 
 def main() -> None:
@@ -143,18 +143,21 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=32, help="streams at a time (default 32)")
     parser.add_argument("--total", type=int, default=640, help="streams in one run (default 640)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each server (default 5)")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="where the figures go (build/bench.json)")
     options = parser.parse_args()
     with ExitStack() as stack:
         servers = start_servers(stack)
+        check_answer(servers[0].port)
         for server in servers:
             measure(server, options.streams, options.streams * 2)
         runs = [
             measure(server, options.streams, options.total) for _ in range(options.runs) for server in servers
         ]
         result = summary(servers, runs, options.streams)
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    options.output.parent.mkdir(exist_ok=True)
+    options.output.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     print_table(result)
+    print(f"written to {options.output}")
 
 
 if __name__ == "__main__":
