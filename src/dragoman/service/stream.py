@@ -65,9 +65,12 @@ class AnswerStream:
         return self
 
     async def _read_first(self) -> list[ChatChunk] | None:
-        """The first read of the engine's answer; None where the answer ends without any."""
+        """The first read of the engine's answer that holds something; None where it ends without any."""
         self._chunks = await self._client.stream_chat_completion(self._chat)
-        return await anext(self._chunks, None)
+        async for batch in self._chunks:
+            if batch:
+                return batch
+        return None
 
     async def play(self, write: Write) -> None:
         """Writes every event; ends when the message has, or with an error event.
@@ -160,12 +163,15 @@ class AnswerStream:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The stream's bytes, one write at a time; the engine is not read ahead."""
         pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        is_read = True
 
         async def play() -> None:
             try:
                 await self.play(pieces.put)
             finally:
-                await pieces.put(None)
+                # a reader that left makes no room for the end
+                if is_read:
+                    await pieces.put(None)
 
         player = asyncio.create_task(play())
         try:
@@ -173,5 +179,6 @@ class AnswerStream:
                 yield piece
             await player
         finally:
+            is_read = False
             player.cancel()
             await asyncio.wait({player})

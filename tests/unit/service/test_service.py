@@ -10,15 +10,19 @@ from contextlib import asynccontextmanager
 import pytest
 
 import dragoman
+from dragoman.engines.base import ChatStream
 from dragoman.engines.scripted import (
     Fail,
     Hang,
     Script,
     ScriptedInferenceEngine,
     Scripts,
+    Step,
     answer,
+    finish_chunk,
     refuse,
     text_chunk,
+    usage_chunk,
 )
 from dragoman.errors import NotFoundError, OverloadedError
 from dragoman.routing.client import InferenceEngineClient
@@ -27,6 +31,7 @@ from dragoman.settings import Settings
 from dragoman.translate.signature import Signer
 from dragoman.wire.anthropic.codec import decode_count, decode_messages
 from dragoman.wire.identity import Caller
+from dragoman.wire.openai import ChatChunk, ChatRequest
 
 CALLER = Caller(request_id="req_1")
 BODY = b'{"model":"claude-x","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}'
@@ -68,12 +73,56 @@ async def test_a_stream_is_an_iterator_of_bytes() -> None:
     assert engine.calls[0].outcome == "finished"
 
 
+async def test_empty_reads_are_no_first_answer() -> None:
+    script = Script(steps=[[], [], [usage_chunk(77, 0), text_chunk("a")], [], finish_chunk()])
+    async with service_over([script]) as (service, _):
+        written = await all_of(await service.stream(REQUEST, CALLER))
+    head = written.partition(b"\n\n")[0]
+    assert b'"input_tokens":77' in head
+    assert written.endswith(b'{"type":"message_stop"}\n\n')
+
+
+async def test_an_answer_of_nothing_is_an_error() -> None:
+    class Empty(ChatStream):
+        engine = "empty"
+
+        async def __anext__(self) -> list[ChatChunk]:
+            raise StopAsyncIteration
+
+        async def aclose(self) -> None:
+            return
+
+    class EmptyEngine(ScriptedInferenceEngine):
+        async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
+            return Empty()
+
+    client = InferenceEngineClient([EmptyEngine([])])
+    await client.start()
+    service = MessagesService(client, Signer([bytes(32)]), Settings(), ids=lambda prefix: f"{prefix}_1")
+    written = await all_of(await service.stream(REQUEST, CALLER))
+    await client.aclose()
+    assert written.count(b"event: error") == 1
+    assert b"message_stop" not in written
+
+
 async def test_leaving_the_iterator_stops_the_engine() -> None:
     async with service_over([Script(steps=[text_chunk("a"), Hang()])]) as (service, engine):
         stream = await service.stream(REQUEST, CALLER)
         pieces = aiter(stream)
         assert b"message_start" in await anext(pieces)
         await pieces.aclose()  # type: ignore[attr-defined]  # an asynchronous generator
+        assert engine.calls[0].outcome == "cancelled"
+
+
+async def test_leaving_the_iterator_with_pieces_unread_ends() -> None:
+    steps: list[Step] = [*(text_chunk(word) for word in "abcd"), Hang()]
+    async with service_over([Script(steps=steps)]) as (service, engine):
+        pieces = aiter(await service.stream(REQUEST, CALLER))
+        await anext(pieces)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await pieces.aclose()  # type: ignore[attr-defined]  # an asynchronous generator
         assert engine.calls[0].outcome == "cancelled"
 
 
