@@ -84,7 +84,7 @@ class Answer:
             if choice.index == 0:
                 if self._options.max_tokens:
                     self._read(choice.delta)
-                if choice.finish_reason is not None:
+                if choice.finish_reason:  # some servers say "" until the end
                     self._finished(choice)
 
     def whole(self, completion: ChatCompletion) -> None:
@@ -95,7 +95,7 @@ class Answer:
             raise EngineFaultError("The engine sent an answer without content.", log_detail="no choice 0")
         if self._options.max_tokens:
             self._read(choice.message)
-        if choice.finish_reason is not None:
+        if choice.finish_reason:
             self._finished(choice)
 
     def end(self, input_estimate: int) -> tuple[Stop, Usage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragoman.errors import DragomanError
+from dragoman.errors import DragomanError, EngineFaultError
 from dragoman.translate.answer import Answer, Seal, StreamOptions
 from dragoman.translate.events import EventWriter
 from dragoman.wire.anthropic.response import StopReason, Usage
@@ -70,7 +70,7 @@ class MessageStream:
         try:
             for chunk in batch:
                 take(chunk)
-        except DragomanError as error:
+        except (DragomanError, UnicodeEncodeError) as error:
             return self._fault(error)
         return self._writer.flush()
 
@@ -81,7 +81,7 @@ class MessageStream:
         try:
             stop, usage = self._answer.end(self._input_tokens)
             self._writer.end(stop, usage)
-        except DragomanError as error:
+        except (DragomanError, UnicodeEncodeError) as error:
             return self._fault(error)
         self.finished = True
         return self._writer.flush()
@@ -94,6 +94,9 @@ class MessageStream:
         self._writer.error(error)
         return self._writer.flush()
 
-    def _fault(self, error: DragomanError) -> bytes:
+    def _fault(self, error: DragomanError | UnicodeEncodeError) -> bytes:
+        if isinstance(error, UnicodeEncodeError):
+            # half a surrogate pair, which an engine inside this process may say
+            error = EngineFaultError("The engine sent text that is not Unicode.", log_detail=error.reason)
         self.fault = error
         return self.fail(error)

@@ -126,6 +126,7 @@ def test_context_management_is_answered_when_asked() -> None:
         (ChatCompletion(), "without content"),
         (ChatCompletion(choices=[ChatChoice(message=ChatAnswer(), index=1)]), "without content"),
         (completion("x", reason=None), "ended before"),
+        (completion("x", reason=""), "ended before"),
         (completion("x", reason="abort"), "broke off"),
         (completion(tool_calls=[piece('{"a":', "f", "c")]), "inside the arguments"),
         (completion(tool_calls=[piece("[1]", "f", "c")]), "not a JSON object"),

@@ -124,6 +124,10 @@ def test_context_management_is_answered_when_asked() -> None:
         ([called(piece("{}")), finished()], "without a name"),
         ([called(piece('{"a":')), finished("length")], "without a name"),
         ([called(piece("{", "f"), piece("{", "g", None, 1)), finished()], "inside the arguments"),
+        ([said("x"), finished("")], "ended before it was complete"),
+        ([said("\ud83d"), finished()], "not Unicode"),
+        ([called(piece("{", "f", "\ude00")), finished("length")], "not Unicode"),
+        ([called(piece("", "\ude00")), finished()], "not Unicode"),
     ],
 )
 def test_what_is_no_answer_ends_in_one_error(chunks: list[ChatChunk], words: str) -> None:
@@ -135,6 +139,11 @@ def test_what_is_no_answer_ends_in_one_error(chunks: list[ChatChunk], words: str
     assert isinstance(stream.fault, EngineFaultError)
     assert stream.finished
     assert stream.feed([said("x")]) == stream.end() == stream.fail(ApiError("x")) == stream.ping() == b""
+
+
+def test_an_empty_finish_reason_is_none() -> None:
+    raw = streamed([finished("", content="a"), finished("", content="b"), finished("stop"), finished("")])
+    assert (joined(raw, "text"), *ends(raw)) == ("ab", "end_turn", None)
 
 
 def test_what_came_before_the_fault_in_the_same_read_is_sent() -> None:
