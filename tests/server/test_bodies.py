@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import threading
+from contextlib import suppress
 
 import httpx
+import msgspec
 import pytest
 
 from dragoman.engines.scripted import Hang, Script, text_chunk
@@ -209,6 +211,54 @@ def test_an_idle_connection_is_closed_in_the_end(serve: Serve) -> None:
         sock.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert read_response(sock).status_code == 200
         assert read_all(sock) == b""
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n", b"\r\n"),
+        (b"POST /nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\na", b"b"),
+    ],
+)
+def test_bytes_that_begin_no_request_keep_no_connection_open(serve: Serve, first: bytes, more: bytes) -> None:
+    with connected(serve(timeouts={"keep_alive": 1.0}).url) as sock:
+        sock.sendall(first)
+        read_response(sock)
+        sock.sendall(more)
+        assert read_all(sock) == b""
+
+
+TRAILING = b"transfer-encoding: chunked\r\n\r\n0\r\n"
+
+
+def test_an_endless_tail_of_a_body_is_cut_off(plain: str) -> None:
+    line = b"a: %s\r\n" % (b"x" * 1000)
+    with connected(plain) as sock:
+        head, _, tail = TRAILING.partition(b"\r\n\r\n")
+        sock.sendall(post_head(plain, "expect: 100-continue")[:-2] + head + b"\r\n\r\n")
+        assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+        sock.sendall(tail + line * 70)
+        response = read_response(sock)
+    assert response.status_code == 431
+    with connected(plain) as sock:
+        sock.sendall(b"POST /nothing HTTP/1.1\r\nhost: localhost\r\n" + TRAILING)
+        assert read_response(sock).status_code == 404
+        with suppress(ConnectionError):
+            for _ in range(70):
+                sock.sendall(line)
+            assert read_all(sock) == b""
+
+
+def test_what_follows_a_body_is_no_header(serve: Serve) -> None:
+    served = serve(api_keys={"me": "k"})
+    data = msgspec.json.encode(REQUEST)
+    chunks = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(data), data)
+    with connected(served.url) as sock:
+        sock.sendall(post_head(served.url, "x-api-key: k")[:-2] + chunks + b"x-session-id: late\r\n\r\n")
+        assert read_response(sock).status_code == 200
+    key = served.engine.calls[0].request.placement_key
+    assert key is not None
+    assert "late" not in key
 
 
 def test_requests_may_follow_each_other_on_one_connection(plain: str) -> None:

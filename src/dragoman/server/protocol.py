@@ -12,7 +12,7 @@ from dragoman.server.exchange import ABORT
 from dragoman.server.ids import new_id
 from dragoman.wire.anthropic.errors import encode_error
 
-# The longest head (request line and headers) that is read.
+# The longest head (request line and headers) that is read, and the longest tail of a chunked body.
 MAX_HEAD_BYTES = 64 * 1024
 
 
@@ -27,6 +27,7 @@ class Protocol(HttpToolsProtocol):
         self._cycles: list[RequestResponseCycle] = []
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._is_inside_body = False
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -39,11 +40,16 @@ class Protocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came: counted as long as they belong to a head."""
+        """Bytes came: counted as long as they are not part of a body."""
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(431, RequestTooLargeError(f"the head is larger than {MAX_HEAD_BYTES} bytes"))
+        elif self._is_idle():
+            # uvicorn stops its timer at any byte, also at one that begins no request
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
@@ -52,12 +58,29 @@ class Protocol(HttpToolsProtocol):
         if self._head_timer is None:
             self._await_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; what follows a body in their place counts for nothing."""
+        if not self._is_inside_body:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._stop_head_timer()
         self._head_bytes = 0
+        self._is_inside_body = True
         super().on_headers_complete()
         self._cycles = [*self._unanswered(), self.cycle]
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        self._head_bytes = 0
+        self._is_inside_body = False
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn answers to bytes that are not HTTP."""
@@ -71,6 +94,15 @@ class Protocol(HttpToolsProtocol):
 
     def _unanswered(self) -> list[RequestResponseCycle]:
         return [cycle for cycle in self._cycles if not cycle.response_complete]
+
+    def _is_idle(self) -> bool:
+        """Whether no timer is set and nothing is answered: nothing would ever close the connection."""
+        return (
+            self._head_timer is None
+            and self.timeout_keep_alive_task is None
+            and not self.transport.is_closing()
+            and not self._unanswered()
+        )
 
     def _await_head(self) -> None:
         self._head_bytes = 0
@@ -88,12 +120,13 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, error: DragomanError) -> None:
-        """Answers in the API's envelope and hangs up; only hangs up inside an answer that has begun."""
+        """Answers in the API's envelope and hangs up; only hangs up where an answer has begun."""
         self._stop_head_timer()
         if self.transport.is_closing():
             return
-        is_inside = self.cycle and self.cycle.response_started and not self.cycle.response_complete
-        if not is_inside:
+        cycle = self.cycle
+        has_begun = cycle and cycle.response_started and (self._is_inside_body or not cycle.response_complete)
+        if not has_begun:
             request_id = new_id("req")
             body = encode_error(error, request_id)
             head = (
