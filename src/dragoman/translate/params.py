@@ -8,6 +8,9 @@ from dragoman.translate.raw import object_text
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.openai import JsonFormat
 
+# Engines keep counts in 32 bits; no context and no vocabulary is larger.
+_LARGEST = 2**31 - 1
+
 
 def refuse_unavailable(request: CountTokensRequest) -> None:
     """Refuses what would change the meaning of the request if it were ignored."""
@@ -40,7 +43,7 @@ def max_tokens_of(request: MessagesRequest, options: RequestOptions) -> int | No
     length = capabilities.context_length
     if capabilities.fills_context and length is not None and request.max_tokens >= length:
         return None
-    return max(request.max_tokens, 1)
+    return min(max(request.max_tokens, 1), _LARGEST)
 
 
 def stops_of(request: MessagesRequest) -> list[str]:
@@ -56,7 +59,7 @@ def stops_of(request: MessagesRequest) -> list[str]:
 
 def top_k_of(request: MessagesRequest) -> int | None:
     """The cut of the sampling; 0 is "no cut", which engines spell in different ways."""
-    return request.top_k or None
+    return min(request.top_k, _LARGEST) if request.top_k else None
 
 
 def format_of(request: CountTokensRequest, options: RequestOptions) -> JsonFormat | None:

@@ -35,6 +35,12 @@ def test_a_top_k_of_zero_is_no_cut() -> None:
     assert translated(top_k=0).chat.top_k is None
 
 
+def test_numbers_beyond_what_engines_can_count_are_their_largest() -> None:
+    translation = translated({"capabilities": able_but(context_length=None)}, top_k=10**30, max_tokens=10**30)
+    assert (translation.chat.top_k, translation.chat.max_tokens) == (2**31 - 1, 2**31 - 1)
+    assert translation.max_tokens == 10**30
+
+
 def test_the_name_for_the_engine_and_the_keys_for_routing_come_from_the_options() -> None:
     chat = translated({"request_id": "req_1", "placement_key": "k"}).chat
     assert (chat.model, chat.request_id, chat.placement_key) == ("served", "req_1", "k")
