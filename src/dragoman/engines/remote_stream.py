@@ -114,7 +114,7 @@ class RemoteStream(ChatStream):
             payloads = payloads[: payloads.index(_DONE)]
         for payload, chunk in zip(payloads, self._decoded(payloads), strict=False):
             if chunk.choices:
-                self._has_finish = self._has_finish or chunk.choices[0].finish_reason is not None
+                self._has_finish = self._has_finish or bool(chunk.choices[0].finish_reason)
             if chunk.error is not NO_ERROR or not chunk.choices:
                 fault = self._error_in(chunk, payload)
                 if fault is not None:

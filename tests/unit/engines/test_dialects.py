@@ -253,6 +253,11 @@ def test_thinking_is_read_from_either_field(name: str, field: str) -> None:
     assert (both.choices[0].delta.reasoning, both.choices[0].delta.reasoning_content) == ("Hm", None)
 
 
+@pytest.mark.parametrize("name", DIALECTS)
+def test_an_empty_finish_reason_is_none(name: str) -> None:
+    assert read_chunk(name, delta({"content": "a"}, finish_reason="")).choices[0].finish_reason is None
+
+
 @pytest.mark.parametrize(
     ("name", "told", "matched"),
     [

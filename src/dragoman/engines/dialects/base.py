@@ -38,7 +38,7 @@ class Reply(msgspec.Struct, frozen=True):
             return None
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
 
 
@@ -61,6 +61,10 @@ class WireCompletion(ChatCompletion):
     error: msgspec.Raw = NO_ERROR
 
 
+# The year 2200, in seconds since 1970.
+_LATEST = 7_258_118_400
+
+
 class CardMeta(msgspec.Struct):
     """What llama.cpp adds to a model in its list."""
 
@@ -71,10 +75,16 @@ class Card(msgspec.Struct):
     """A model in a server's list, with what some servers add."""
 
     id: str
-    created: int = 0
-    owned_by: str = ""
+    created: object = None
+    owned_by: str | None = None
     max_model_len: int | None = None
     meta: CardMeta | None = None
+
+    @property
+    def created_at(self) -> int:
+        """Seconds since 1970; 0 where the server says nothing that is a time of our days."""
+        seconds = self.created
+        return int(seconds) if isinstance(seconds, int | float) and 0 <= seconds < _LATEST else 0
 
     @property
     def context_length(self) -> int | None:
@@ -166,6 +176,8 @@ class Dialect:
 
     def read_choice(self, choice: ChunkChoice | ChatChoice, delta: ChatDelta | ChatAnswer) -> None:
         """The same for one choice."""
+        if choice.finish_reason == "":
+            choice.finish_reason = None
         if delta.reasoning_content is not None:
             if delta.reasoning is None:
                 delta.reasoning = delta.reasoning_content
