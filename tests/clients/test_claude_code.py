@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dragoman.engines.scripted import Fail, Hang, Script, answer, text_chunk
-from dragoman.errors import OverloadedError
+from dragoman.engines.scripted import Fail, Hang, Script, answer, refuse, text_chunk
+from dragoman.errors import OverloadedError, PromptTooLongError
 from dragoman.wire.openai import ChatMessage, ChatRequest, ImagePart, TextPart
 from tests.clients.conftest import Serve
 from tests.clients.sdk import eventually
@@ -196,6 +196,40 @@ def test_an_error_before_the_answer_is_asked_again(serve: Serve, tmp_path: Path)
     run = Claude(server.url, tmp_path).run("Say hello")
     assert (run.returncode, run.text) == (0, "Hello.")
     assert [each.outcome for each in server.calls] == ["failed", "finished"]
+
+
+def test_a_prompt_that_is_too_long_is_compacted(serve: Serve, tmp_path: Path) -> None:
+    def pick(request: ChatRequest) -> Script:
+        said = " ".join(text(turn) for turn in request.messages if turn.role == "user")
+        if "TEXT ONLY" in said:
+            return answer("<analysis>Short.</analysis><summary>Step one is done.</summary>")
+        if "Step one is done" in said:
+            return answer("All done.")
+        if any(turn.role == "assistant" for turn in request.messages):
+            return refuse(PromptTooLongError(250_000, 200_000))
+        return answer("", calls=[call("Bash", command="echo one", description="Step one")])
+
+    server = serve(pick)
+    run = Claude(server.url, tmp_path).run("Do long work", tools=["Bash"])
+    assert (run.returncode, run.text) == (0, "All done.")
+    assert [each.outcome for each in server.calls] == ["finished", "failed", "finished", "finished"]
+    assert "compact_boundary" in [event.get("subtype") for event in run.events]
+
+
+def test_an_answer_that_is_cut_is_resumed(serve: Serve, tmp_path: Path) -> None:
+    server = serve([answer("The first half", finish="length"), answer("and the second half.")])
+    run = Claude(server.url, tmp_path).run("Tell me both halves")
+    assert run.returncode == 0
+    assert "and the second half." in run.text
+    assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize("model", ["claude-sonnet-5", "claude-haiku-4-5", "claude-3-5-haiku-20241022"])
+def test_every_claude_name_is_served_by_the_default_model(serve: Serve, tmp_path: Path, model: str) -> None:
+    server = serve(conversations(GREET=[answer("Hello from the engine.")]))
+    run = Claude(server.url, tmp_path, model=model).run("GREET me")
+    assert (run.returncode, run.text) == (0, "Hello from the engine.")
+    assert [each.request.model for each in server.calls] == ["scripted"]
 
 
 def test_an_unknown_model_is_an_error_a_user_understands(serve: Serve, tmp_path: Path) -> None:
