@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -57,7 +57,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self._given = None if entry.dialect == "auto" else DIALECTS[entry.dialect]()
         self._dialect: Dialect | None = self._given
         self._capabilities: dict[str, EngineCapabilities] = {}
-        self._asking = asyncio.Lock()
+        self._asking: dict[str, asyncio.Task[Any]] = {}
 
     async def start(self) -> None:
         """Asks the server what it is; one that does not say is asked again later, and `health` tells why."""
@@ -67,9 +67,7 @@ class RemoteInferenceEngine(InferenceEngine):
     async def dialect(self) -> Dialect:
         """The dialect that the server speaks, as given or as found."""
         if self._dialect is None:
-            async with self._asking:
-                if self._dialect is None:
-                    self._dialect = await self._within_probe(detect(self._transport.ask))
+            self._dialect = await self._together("", lambda: detect(self._transport.ask))
         return self._dialect
 
     async def capabilities(self, model: str) -> EngineCapabilities:
@@ -78,11 +76,10 @@ class RemoteInferenceEngine(InferenceEngine):
         if known is not None:
             return known
         dialect = await self.dialect()
-        async with self._asking:
-            if model not in self._capabilities:
-                found = await self._within_probe(dialect.capabilities(self._transport.ask, model))
-                self._capabilities[model] = found
-        return self._capabilities[model]
+        found = await self._together(
+            f"{dialect.name} {model}", lambda: dialect.capabilities(self._transport.ask, model)
+        )
+        return self._capabilities.setdefault(model, found)
 
     async def models(self) -> list[ModelCard]:
         """What the server lists, or of that what the entry names, in the entry's order."""
@@ -91,7 +88,7 @@ class RemoteInferenceEngine(InferenceEngine):
         if listed is None and not self._entry.models:
             raise error_of_reply(reply.status if reply.status != 200 else 500, reply.body)
         cards = {
-            card.id: ModelCard(id=card.id, created=card.created, context_length=card.context_length)
+            card.id: ModelCard(id=card.id, created=card.created_at, context_length=card.context_length)
             for card in (listed.data if listed else ())
         }
         return [cards.get(name) or ModelCard(id=name) for name in self._entry.models or cards]
@@ -138,6 +135,8 @@ class RemoteInferenceEngine(InferenceEngine):
 
     async def aclose(self) -> None:
         """Closes all connections."""
+        for question in self._asking.values():
+            question.cancel()
         await self._transport.aclose()
 
     # ---- the steps ---------------------------------------------------------------------------------------
@@ -241,6 +240,19 @@ class RemoteInferenceEngine(InferenceEngine):
             return await self.count_tokens(request)
         except (NotSupportedError, InvalidRequestError):
             return None
+
+    async def _together(self, name: str, question: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a question that many may have at a time: it is asked once, and all wait for that."""
+        task: asyncio.Task[T] | None = self._asking.get(name)
+        if task is None:
+            task = self._asking[name] = asyncio.create_task(self._within_probe(question()))
+            task.add_done_callback(lambda done: self._answered(name, done))
+        return await asyncio.shield(task)
+
+    def _answered(self, name: str, task: asyncio.Task[Any]) -> None:
+        del self._asking[name]
+        # asked for, so that a failure which nobody waits for any more is no failure of the loop
+        _ = task.cancelled() or task.exception()
 
     async def _within_probe(self, question: Awaitable[T]) -> T:
         try:

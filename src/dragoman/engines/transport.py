@@ -7,7 +7,7 @@ import email.utils
 import io
 import time
 from types import SimpleNamespace
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 import msgspec
@@ -33,14 +33,25 @@ _ONE_PIECE = 1024 * 1024
 
 def engine_root(url: str) -> str:
     """An engine's address without a last `/` or `/v1`; `SettingsError` where it is no http(s) address."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise SettingsError(f"engines: {url!r} is not an address like http://127.0.0.1:8000")
     if parts.username is not None:
         raise SettingsError(
             f"engines: put the key of {parts.hostname} into `key` or `key_env`, not into `url`"
         )
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _split(url: str) -> SplitResult | None:
+    """An address in parts; None where its host or port can be none."""
+    try:
+        parts = urlsplit(url)
+        # both raise where they have no form that a connection could use
+        host, _port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:
+        return None
+    return None if b" " in host else parts
 
 
 class Transport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine
 from dragoman.engines.registry import build_engines
 from dragoman.errors import DragomanError, NotFoundError, OverloadedError, SettingsError
+from dragoman.observe.logs import log
 from dragoman.routing.policy import Candidate, choose, common
 from dragoman.settings import Settings
 from dragoman.wire.capabilities import EngineCapabilities
@@ -48,6 +50,8 @@ class Member:
                 self.models = await self.engine.models()
             except DragomanError as error:
                 health = EngineHealth("failed", error.log_detail or error.message)
+            else:
+                health = health if self.models else EngineHealth("loading", "it serves no model yet")
         self.health = health
 
     def serves(self, model: str) -> bool:
@@ -182,7 +186,10 @@ class InferenceEngineClient(InferenceEngine):
         while True:
             is_calm = all(member.is_well for member in self._members.values())
             await asyncio.sleep(CALM_INTERVAL if is_calm else ANXIOUS_INTERVAL)
-            await self.look()
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 - one engine's bug must not end the looking at all of them
+                log(logging.ERROR, "an engine cannot be looked at", {}, error)
 
     def _summary(self) -> str:
         return "; ".join(

@@ -1,4 +1,4 @@
-"""The remote engine in order: connections, keys, models, health, backpressure, hanging up."""
+"""The remote engine in order: connections, keys, backpressure, hanging up."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from dragoman.engines.base import EngineUnreachableError
 from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.engines.transport import engine_root, retry_after
 from dragoman.errors import (
-    EngineConfigurationError,
     EngineFaultError,
-    NotSupportedError,
     OverloadedError,
     SettingsError,
 )
@@ -24,7 +22,6 @@ from tests.support.fake_openai import (
     Cut,
     FakeOpenAI,
     Hang,
-    Pause,
     Raw,
     chunk,
     event,
@@ -211,104 +208,6 @@ async def test_a_slow_reader_slows_the_engine_down() -> None:
         await stream.aclose()
 
 
-async def test_models_are_those_listed_or_those_named() -> None:
-    cards = [{"id": "a", "created": 5, "max_model_len": 9}, {"id": "b", "meta": {"n_ctx": 7}}, {"id": "c"}]
-    async with FakeOpenAI({"/v1/models": reply({"data": cards})}) as fake:
-        async with remote(fake) as engine:
-            listed = await engine.models()
-            assert [(card.id, card.created, card.context_length) for card in listed] == [
-                ("a", 5, 9),
-                ("b", 0, 7),
-                ("c", 0, None),
-            ]
-        async with remote(fake, models=("x", "a")) as engine:
-            assert [(card.id, card.context_length) for card in await engine.models()] == [
-                ("x", None),
-                ("a", 9),
-            ]
-
-
-async def test_a_list_may_come_in_pieces() -> None:
-    pieces = [b'{"data": [', b'{"id": "a"}', b"]}"]
-    async with FakeOpenAI({"/v1/models": Answer(pieces=pieces)}) as fake, remote(fake) as engine:
-        assert [card.id for card in await engine.models()] == ["a"]
-
-
-async def test_a_server_without_a_list_needs_names() -> None:
-    async with FakeOpenAI({"/v1/models": reply({}, 404)}) as fake:
-        async with remote(fake, models=("x",)) as engine:
-            assert [card.id for card in await engine.models()] == ["x"]
-        async with remote(fake) as engine:
-            with pytest.raises(EngineConfigurationError):
-                await engine.models()
-
-
-@pytest.mark.parametrize(
-    ("status", "said"), [(200, "ok"), (404, "ok"), (503, "loading"), (401, "failed"), (500, "failed")]
-)
-async def test_health_is_what_the_server_says(status: int, said: str) -> None:
-    async with FakeOpenAI({"/v1/models": reply({}, status)}) as fake, remote(fake) as engine:
-        assert (await engine.health()).status == said
-
-
-async def test_health_of_a_server_that_is_still_loading_or_refuses_the_key() -> None:
-    async with FakeOpenAI({"/v1/models": reply({}, 503)}) as fake, remote(fake, dialect="auto") as engine:
-        await engine.start()
-        assert (await engine.health()).status == "loading"
-        fake.routes["/v1/models"] = reply({}, 401)
-        assert (await engine.health()).status == "failed"
-        fake.routes["/v1/models"] = reply({"data": []})
-        assert (await engine.health()).status == "ok"
-
-
-async def test_a_server_that_comes_up_later_is_asked_then() -> None:
-    fake = FakeOpenAI({"/props": reply({"default_generation_settings": {"n_ctx": 64}})})
-    await fake.start()
-    await fake.stop()
-    async with remote(fake, dialect="auto") as engine:
-        await engine.start()
-        assert (await engine.health()).status == "unreachable"
-        with pytest.raises(EngineUnreachableError) as raised:
-            await engine.chat_completion(ask())
-        assert raised.value.status == 529
-        async with fake:
-            fake.routes["/health"] = reply({})
-            assert (await engine.health()).status == "ok"
-            assert (await engine.dialect()).name == "llamacpp"
-
-
-async def test_a_server_that_goes_away_is_asked_anew() -> None:
-    cards = reply({"data": [{"id": "m", "max_model_len": 10}]})
-    async with FakeOpenAI({"/v1/models": cards}) as fake, remote(fake) as engine:
-        assert (await engine.capabilities("m")).context_length == 10
-        await fake.stop()
-        with pytest.raises(EngineUnreachableError):
-            await engine.chat_completion(ask())
-        fake.routes["/v1/models"] = reply({"data": [{"id": "m", "max_model_len": 20}]})
-        await fake.start()
-        assert (await engine.capabilities("m")).context_length == 20
-
-
-async def test_a_probe_that_takes_too_long_is_a_timeout() -> None:
-    slow = Answer(pieces=[Pause(5)])
-    timeouts = Timeouts(probe=0.1)
-    async with FakeOpenAI({"/v1/models": slow}) as fake, remote(fake, "auto", timeouts) as engine:
-        health = await engine.health()
-        assert health.status == "failed"
-
-
-async def test_an_engine_that_cannot_count_says_so() -> None:
-    async with FakeOpenAI() as fake, remote(fake) as engine:
-        with pytest.raises(NotSupportedError):
-            await engine.count_tokens(ask())
-
-
-async def test_many_calls_ask_for_capabilities_once() -> None:
-    async with FakeOpenAI() as fake, remote(fake) as engine:
-        await asyncio.gather(*(engine.capabilities("m") for _ in range(5)))
-        assert len(fake.seen) == 1
-
-
 async def test_closing_twice_is_quiet() -> None:
     engine = RemoteInferenceEngine(EngineEntry(url="http://127.0.0.1:9", name="n"))
     await engine.aclose()
@@ -328,7 +227,20 @@ def test_an_address_may_end_in_v1(url: str, root: str) -> None:
     assert engine_root(url) == root
 
 
-@pytest.mark.parametrize("url", ["", "h:1", "ftp://h", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "h:1",
+        "ftp://h",
+        "http://",
+        "http://[::1",
+        "http://h:x",
+        "http://h:99999",
+        "http://a..b",
+        "http://a b",
+    ],
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(SettingsError):
         RemoteInferenceEngine(EngineEntry(url=url))

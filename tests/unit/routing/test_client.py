@@ -22,6 +22,7 @@ from dragoman.engines.scripted import (
     text_chunk,
 )
 from dragoman.errors import EngineFaultError, NotFoundError, OverloadedError, SettingsError
+from dragoman.observe.logs import LOGGER
 from dragoman.routing import client as client_module
 from dragoman.routing.client import InferenceEngineClient, build_client
 from dragoman.settings import EngineEntry, Settings
@@ -213,6 +214,39 @@ class Unlisting(ScriptedInferenceEngine):
 async def test_an_engine_that_does_not_list_its_models_is_not_well() -> None:
     async with started([Unlisting([], name="one")]) as client:
         assert await client.health() == EngineHealth("failed", "one: failed broken")
+
+
+class Breaking(ScriptedInferenceEngine):
+    """An engine whose own code fails the second time that it is looked at."""
+
+    looks = 0
+
+    async def health(self) -> EngineHealth:
+        self.looks += 1
+        if self.looks == 2:
+            raise ValueError("a bug")
+        return await super().health()
+
+
+async def test_an_engines_bug_does_not_end_the_looking(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(client_module, "CALM_INTERVAL", 0.01)
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    breaking = Breaking([], name="one")
+    async with started([breaking]), asyncio.timeout(5):
+        while breaking.looks < 4:  # noqa: ASYNC110 - it is the client that looks, now and then
+            await asyncio.sleep(0.01)
+    assert "an engine cannot be looked at" in caplog.messages
+
+
+async def test_an_engine_without_models_is_not_ready() -> None:
+    class Empty(ScriptedInferenceEngine):
+        async def models(self) -> list[ModelCard]:
+            return []
+
+    async with started([Empty([], name="one")]) as client:
+        assert await client.health() == EngineHealth("loading", "one: loading it serves no model yet")
 
 
 async def test_an_engine_that_comes_back_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
