@@ -17,53 +17,80 @@ from dragoman.wire.openai import (
 
 
 def fold(chunks: Iterable[ChatChunk]) -> ChatCompletion:
-    """The whole answer of a stream: texts joined, calls put together by index, the last usage."""
+    """The whole answer of a stream: texts joined, calls put together, the last usage."""
     completion = ChatCompletion()
     choice = ChatChoice(message=ChatAnswer(role="assistant"))
-    calls: dict[int, ToolCallDelta] = {}
+    texts: dict[str, list[str]] = {"content": [], "reasoning": [], "refusal": []}
+    calls = _Calls()
     for chunk in chunks:
         completion.id = completion.id or chunk.id
         completion.model = completion.model or chunk.model
         completion.usage = chunk.usage or completion.usage
         for piece in chunk.choices:
-            _add(choice, calls, piece)
             completion.choices = [choice]
-    if calls:
-        choice.message.tool_calls = list(calls.values())
+            _end(choice, piece)
+            for field, pieces in texts.items():
+                pieces.append(getattr(piece.delta, field) or "")
+            for part in piece.delta.tool_calls or ():
+                calls.add(part)
+    for field, pieces in texts.items():
+        setattr(choice.message, field, "".join(pieces) or None)
+    choice.message.tool_calls = calls.whole() or None
     return completion
 
 
-def _add(choice: ChatChoice, calls: dict[int, ToolCallDelta], piece: ChunkChoice) -> None:
-    message, delta = choice.message, piece.delta
-    message.content = _joined(message.content, delta.content)
-    message.reasoning = _joined(message.reasoning, delta.reasoning)
-    message.refusal = _joined(message.refusal, delta.refusal)
-    for part in delta.tool_calls or ():
-        _add_call(calls, part)
+def _end(choice: ChatChoice, piece: ChunkChoice) -> None:
     if piece.finish_reason is not None:
         choice.finish_reason = piece.finish_reason
         choice.matched_stop = piece.matched_stop
         choice.stop_reason = piece.stop_reason
 
 
-def _add_call(calls: dict[int, ToolCallDelta], part: ToolCallDelta) -> None:
-    # a piece without an index goes on with the newest call, unless it names another
-    newest = max(calls, default=-1)
-    starts = part.function is not None and part.function.name is not None
-    index = part.index if part.index is not None else newest + (starts or newest < 0)
-    call = calls.get(index)
-    if call is None:
-        call = calls[index] = ToolCallDelta(index=index, function=FunctionDelta())
-    function = call.function
-    assert function is not None
-    call.id = call.id or part.id
-    if part.function is not None:
-        function.name = function.name or part.function.name
-        function.arguments = _joined(function.arguments, part.function.arguments)
+class _Calls:
+    """The calls of a stream, in order of appearance."""
 
+    def __init__(self) -> None:
+        self._found: list[tuple[ToolCallDelta, list[str]]] = []
+        self._by_index: dict[int, int] = {}
+        self._by_id: dict[str, int] = {}
 
-def _joined(text: str | None, piece: str | None) -> str | None:
-    return piece if text is None else text + (piece or "")
+    def add(self, part: ToolCallDelta) -> None:
+        """A piece of a call; without an index it goes on with the newest, unless it names another."""
+        name = (part.function.name or "") if part.function is not None else ""
+        place = self._place(part, name)
+        if place == len(self._found):
+            self._found.append((ToolCallDelta(index=place, function=FunctionDelta()), []))
+        call, arguments = self._found[place]
+        call.id = call.id or part.id
+        if part.id:
+            self._by_id.setdefault(part.id, place)
+        assert call.function is not None
+        said = call.function.name or ""
+        # a piece equal to the name so far repeats it
+        call.function.name = (said if name == said else said + name) or None
+        if part.function is not None:
+            arguments.append(part.function.arguments or "")
+
+    def _place(self, part: ToolCallDelta, name: str) -> int:
+        new = len(self._found)
+        if part.index is None:
+            if part.id:
+                return self._by_id.get(part.id, new)
+            return new if name or not new else new - 1
+        place = self._by_index.get(part.index, new)
+        if place < new and name and part.id:
+            known = self._found[place][0].id
+            # servers that number every call 0
+            place = new if known and known != part.id else place
+        self._by_index[part.index] = place
+        return place
+
+    def whole(self) -> list[ToolCallDelta]:
+        """The calls, put together."""
+        for call, arguments in self._found:
+            assert call.function is not None
+            call.function.arguments = "".join(arguments)
+        return [call for call, _ in self._found]
 
 
 def as_chunk(completion: ChatCompletion) -> ChatChunk:
