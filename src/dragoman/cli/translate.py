@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
 from dragoman.engines.dialects import DIALECTS
-from dragoman.errors import InvalidRequestError
+from dragoman.errors import InvalidRequestError, SettingsError
 from dragoman.server.ids import new_id
 from dragoman.translate.options import RequestOptions
 from dragoman.translate.request import to_chat
@@ -52,7 +53,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the translation, or why there is none."""
     try:
-        body = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
+        body = _standard_input() if arguments.file == "-" else Path(arguments.file).read_bytes()
     except OSError as error:
         print(f"dragoman: cannot read {arguments.file}: {error.strerror}", file=sys.stderr)
         return 2
@@ -61,7 +62,33 @@ def run(arguments: argparse.Namespace) -> int:
     except InvalidRequestError as error:
         print(encode_error(error, new_id("req")).decode(), file=sys.stderr)
         return 1
-    print(msgspec.json.format(written, indent=2).decode())
+    return _print(msgspec.json.format(written, indent=2) + b"\n")
+
+
+def _standard_input() -> bytes:
+    """All of it; `SettingsError` where the command was started without any."""
+    stdin: TextIO | None = sys.stdin
+    if stdin is None:
+        raise SettingsError("there is no standard input to read")
+    return stdin.buffer.read()
+
+
+def _print(text: bytes) -> int:
+    """Writes UTF-8 whatever the terminal's encoding is, since that is what JSON is in; the exit status."""
+    rest = memoryview(text)
+    try:
+        while rest:
+            # with PYTHONUNBUFFERED a pipe takes only as much as it has room for
+            rest = rest[sys.stdout.buffer.write(rest) :]
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # who reads has seen enough; nor may the interpreter complain when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"dragoman: cannot write: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import pytest
 from dragoman.cli.main import main
 
 REQUEST = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "Say hello."}]}
+
+
+TRANSLATE = [sys.executable, "-m", "dragoman", "translate"]
 
 
 def fed(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
@@ -52,6 +57,57 @@ def test_what_cannot_be_translated(
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["translate", "none.json"]) == 2
     assert capsys.readouterr().err == "dragoman: cannot read none.json: No such file or directory\n"
+
+
+def test_any_text_can_be_printed_on_any_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    file.write_text('{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"é 👋"}]}', "utf-8")
+    done = subprocess.run(
+        [*TRANSLATE, str(file)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    assert msgspec.json.decode(done.stdout)["messages"][0]["content"] == "é 👋"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_all_of_it_arrives(tmp_path: Path, unbuffered: str) -> None:
+    file = tmp_path / "request.json"
+    file.write_bytes(msgspec.json.encode({**REQUEST, "system": "x" * 500_000}))
+    environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([*TRANSLATE, str(file)], capture_output=True, env=environ, check=True)
+    assert len(msgspec.json.decode(done.stdout)["messages"][0]["content"]) == 500_000
+
+
+def test_who_reads_only_the_beginning_sees_no_trace(tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    turn = {"role": "user", "content": "x" * 1_000_000}
+    file.write_bytes(msgspec.json.encode({**REQUEST, "messages": [turn]}))
+    with subprocess.Popen([*TRANSLATE, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert errors == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is played by /dev/full")
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    file.write_bytes(msgspec.json.encode(REQUEST))
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*TRANSLATE, str(file)], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"dragoman: cannot write: No space left on device\n"
+
+
+def test_without_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["translate"]) == 2
+    assert capsys.readouterr().err == "dragoman: there is no standard input to read\n"
 
 
 def test_thinking_stays_what_it_is(
