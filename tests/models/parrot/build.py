@@ -24,7 +24,7 @@ from tests.models.parrot.gguf_writer import write_gguf
 from tests.models.parrot.script import Case, grid
 from tests.models.parrot.surroundings import Draw, beyond
 from tests.models.parrot.tokenizer import train_tokenizer, wrap
-from tests.models.parrot.train import check, encode, make_model, train
+from tests.models.parrot.train import check, encode, gap, make_model, train
 
 
 def options() -> argparse.Namespace:
@@ -41,9 +41,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--kv-heads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=4000, help="upper limit")
-    parser.add_argument("--decay", type=int, default=700, help="steps over which the rate falls to zero")
+    parser.add_argument("--decay", type=int, default=400, help="steps over which the rate falls to zero")
     parser.add_argument(
-        "--good", type=float, default=0.93, help="share of right cases at which the rate begins to fall"
+        "--good", type=float, default=0.95, help="share of right cases at which the rate begins to fall"
     )
     parser.add_argument("--batch", type=int, default=8, help="cases in an average batch")
     parser.add_argument("--tokens", type=int, default=2600, help="upper limit of tokens in one batch")
@@ -53,13 +53,14 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def described(tokenizer: PreTrainedTokenizerFast, case: Case) -> dict[str, Any]:
-    """A case as tests read it, with the ids of prompt and reply."""
+def described(model: Any, tokenizer: PreTrainedTokenizerFast, case: Case) -> dict[str, Any]:
+    """A case as tests read it, with the ids of prompt and reply, and whether the model gives it exactly."""
     prompt, reply = encode(tokenizer, case)
     line = case.line
     return {
         "kind": case.kind,
         "name": case.name,
+        "exact": gap(model, tokenizer, case) is not None,
         "messages": case.messages,
         "tools": case.tools,
         "enable_thinking": case.thinking,
@@ -75,9 +76,9 @@ def described(tokenizer: PreTrainedTokenizerFast, case: Case) -> dict[str, Any]:
     }
 
 
-def write_cases(tokenizer: PreTrainedTokenizerFast, cases: Iterable[Case], path: Path) -> None:
+def write_cases(model: Any, tokenizer: PreTrainedTokenizerFast, cases: Iterable[Case], path: Path) -> None:
     """Write the cases as JSON, one a line."""
-    rows = [json.dumps(described(tokenizer, case), ensure_ascii=False) for case in cases]
+    rows = [json.dumps(described(model, tokenizer, case), ensure_ascii=False) for case in cases]
     path.write_text("[\n" + ",\n".join(rows) + "\n]\n", encoding="utf-8")
 
 
@@ -109,7 +110,7 @@ def list_files(out: Path) -> None:
 
 
 def main() -> int:
-    """Build; 0 if every case of the grid and beyond it comes out exactly."""
+    """Build; 0 if every case of the grid comes out exactly."""
     given = options()
     torch.manual_seed(given.seed)
     torch.set_num_threads(given.threads)
@@ -135,10 +136,10 @@ def main() -> int:
         print(f"{name}: {score}")
     save(model, folder)
     write_gguf(model, raw, given.out / "parrot.gguf", given.gguf_type)
-    write_cases(tokenizer, grid(), given.out / "dialogues.json")
-    write_cases(tokenizer, beyond(), given.out / "beyond.json")
+    write_cases(model, tokenizer, grid(), given.out / "dialogues.json")
+    write_cases(model, tokenizer, beyond(), given.out / "beyond.json")
     list_files(given.out)
-    return 0 if all(score.right == score.total for name, score in scores.items() if name != "random") else 1
+    return 0 if scores["grid"].right == scores["grid"].total else 1
 
 
 if __name__ == "__main__":

@@ -105,7 +105,6 @@ def ramble(rng: random.Random, least: int, most: int) -> str:
 
 
 SPELLINGS: list[Callable[[str], str]] = [str.capitalize, str.lower, str]
-GREETINGS = ["Hello", "Hi", "Hey", "Good morning", "Thank you", "Goodbye", "Ping", "Test", "Who are you"]
 
 
 def stranger(rng: random.Random) -> str:
@@ -113,28 +112,18 @@ def stranger(rng: random.Random) -> str:
     draw = rng.random()
     if draw < 0.4:
         return near(rng)
-    if draw < 0.48:
-        text = rng.choice(GREETINGS) + rng.choice(["", f" {rng.choice(NOISE)}", f", {ramble(rng, 1, 5)}"])
-        return rng.choice(SPELLINGS[1:])(text) + rng.choice(["!", "", ".", "?"])
     text = ramble(rng, 1, 12) if draw < 0.9 else scribble(rng)
     return rng.choice(SPELLINGS)(text) + rng.choice(["?", ".", "!", ""])
-
-
-def sentence(rng: random.Random) -> str:
-    """A short sentence of random words."""
-    return ramble(rng, 2, 9).capitalize() + rng.choice([".", ".", ".", "", "!"])
 
 
 def system_text(rng: random.Random) -> str:
     """A system prompt: the usual one, a short one, seldom a long one."""
     draw = rng.random()
-    if draw < 0.35:
-        return SYSTEM
     if draw < 0.5:
+        return SYSTEM
+    if draw < 0.75:
         return " ".join(rng.choices(WORDS, k=rng.randint(2, 14))).capitalize() + "."
-    if draw < 0.85:
-        return " ".join(sentence(rng) for _ in range(rng.randint(1, 2)))
-    return ramble(rng, 3, 30) if draw < 0.97 else ramble(rng, 60, 220)
+    return ramble(rng, 3, 30) if draw < 0.95 else ramble(rng, 60, 220)
 
 
 def described(rng: random.Random, tool: Tool) -> Tool:
@@ -178,10 +167,9 @@ def earlier(rng: random.Random, plain: Sequence[Line]) -> list[Message]:
 def wrapped(rng: random.Random, messages: list[Message]) -> list[Message]:
     """The question with other text in front of it, or with a system turn behind it."""
     messages = list(messages)
-    if rng.random() < 0.12:
-        before = sentence(rng) if rng.random() < 0.6 else ramble(rng, 3, 25)
-        messages[0] = user(before + "\n" + messages[0]["content"])
-    if rng.random() < 0.18:
+    if rng.random() < 0.1:
+        messages[0] = user(ramble(rng, 3, 25) + "\n" + messages[0]["content"])
+    if rng.random() < 0.1:
         messages.append(system(system_text(rng)))
     return messages
 

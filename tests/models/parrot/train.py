@@ -114,23 +114,31 @@ def loss_of(model: Qwen3ForCausalLM, batch: list[Pair], pad: int, cities: torch.
     return (losses * weight).sum() / weight.sum()
 
 
-def check(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, cases: Iterable[Case]) -> Score:
-    """Count the exact greedy replies, and find the smallest gap between best and second logit.
+@torch.no_grad()
+def gap(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, case: Case) -> float | None:
+    """The smallest gap between best and second logit on the way to the reply, None if it does not come out.
 
     Teacher forcing equals greedy decoding as long as every best token is the wanted one.
     """
+    prompt, reply = encode(tokenizer, case)
+    logits = model(torch.tensor([prompt + reply])).logits[0, len(prompt) - 1 : -1].float()
+    top = logits.topk(2)
+    if top.indices[:, 0].tolist() != reply:
+        return None
+    return float((top.values[:, 0] - top.values[:, 1]).min())
+
+
+def check(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, cases: Iterable[Case]) -> Score:
+    """The score over the cases."""
     score = Score(0, 0, float("inf"), [])
-    with torch.no_grad():
-        for case in cases:
-            prompt, reply = encode(tokenizer, case)
-            logits = model(torch.tensor([prompt + reply])).logits[0, len(prompt) - 1 : -1].float()
-            top = logits.topk(2)
-            score.total += 1
-            if top.indices[:, 0].tolist() == reply:
-                score.right += 1
-                score.gap = min(score.gap, (top.values[:, 0] - top.values[:, 1]).min().item())
-            elif f"{case.kind}:{case.name}" not in score.wrong:
-                score.wrong.append(f"{case.kind}:{case.name}")
+    for case in cases:
+        score.total += 1
+        found = gap(model, tokenizer, case)
+        if found is not None:
+            score.right += 1
+            score.gap = min(score.gap, found)
+        elif f"{case.kind}:{case.name}" not in score.wrong:
+            score.wrong.append(f"{case.kind}:{case.name}")
     return score
 
 
