@@ -10,8 +10,10 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    SpinnerColumn,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -30,7 +32,10 @@ class Report(Protocol):
         """A sentence about what goes on."""
 
     def end(self) -> None:
-        """The fetch is over, well or not."""
+        """The fetch or the wait is over, well or not."""
+
+    def wait(self, title: str) -> None:
+        """Something goes on whose length nobody knows; `end` ends it."""
 
 
 class Silence:
@@ -46,6 +51,9 @@ class Silence:
         """Nothing."""
 
     def end(self) -> None:
+        """Nothing."""
+
+    def wait(self, title: str) -> None:
         """Nothing."""
 
 
@@ -70,6 +78,17 @@ class ConsoleReport:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
         self._bar = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=self._console)
         self._task = self._bar.add_task(title, total=total)
+        self._bar.start()
+
+    def wait(self, title: str) -> None:
+        """Shows a spinner with the time that passes, or one line."""
+        self.end()
+        if not self._console.is_terminal:
+            self._say(title)
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._task = self._bar.add_task(title, total=None)
         self._bar.start()
 
     def reached(self, done: int) -> None:

@@ -108,3 +108,13 @@ def test_on_a_terminal_progress_is_a_bar() -> None:
     assert "━" in text
     assert "1.0/1.0 MB" in text
     assert "the hub [a] is away" in text
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(False, "loading Tiny\n"), (True, "0:00:00")])
+def test_a_wait_is_one_line_or_a_clock(terminal: bool, shown: str) -> None:
+    text = io.StringIO()
+    report = ConsoleReport(Console(file=text, force_terminal=terminal, width=100, highlight=False))
+    report.wait("loading Tiny")
+    report.end()
+    assert "loading Tiny" in text.getvalue()
+    assert shown in text.getvalue()

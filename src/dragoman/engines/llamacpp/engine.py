@@ -15,7 +15,7 @@ from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.errors import EngineUnavailableError
 from dragoman.models import LocalModel, locate
 from dragoman.models.gguf import read_head
-from dragoman.models.progress import Report
+from dragoman.models.progress import Report, Silence
 from dragoman.settings import EngineEntry, Limits, LocalEngine, Timeouts
 
 # No server listens there: the real port is known when the model is loaded.
@@ -44,7 +44,7 @@ class LlamaCppInferenceEngine(RemoteInferenceEngine):
         super().__init__(entry, timeouts, limits)
         self._model = model
         self._local = local or LocalEngine()
-        self._report = report
+        self._report: Report = report or Silence()
         self._server: LlamaServer | None = None
 
     @property
@@ -63,12 +63,15 @@ class LlamaCppInferenceEngine(RemoteInferenceEngine):
         # Before a model of half a gigabyte is fetched for nothing.
         await asyncio.to_thread(load_library)
         found = await locate(self._model, self._local.cache_dir, self._report)
+        self._report.wait(f"loading {found.name}")
         try:
             async with asyncio.timeout(self._timeouts.load):
                 self._server = await asyncio.to_thread(self._load, found)
         except TimeoutError as error:
             message = f"loading {found.path} took longer than timeouts.load ({self._timeouts.load:g} s)"
             raise EngineUnavailableError(message) from error
+        finally:
+            self._report.end()
         self._transport.root = self._server.address
         await super().start()
 
