@@ -30,7 +30,6 @@ OPTIONS = StreamOptions(
     max_tokens=1024,
     context_length=None,
     held_bytes=1 << 20,
-    known_tools=frozenset({"write"}),
 )
 
 json_values = st.recursive(

@@ -129,7 +129,6 @@ class MessagesService:
             max_tokens=translation.max_tokens,
             context_length=capabilities.context_length,
             held_bytes=self._settings.limits.held_bytes,
-            known_tools=frozenset(tool.name for tool in request.tools or () if tool.name),
             parallel=translation.chat.parallel_tool_calls is not False,
             input_estimate=usage_estimate(size),
         )

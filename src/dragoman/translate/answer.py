@@ -43,7 +43,6 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     context_management: bool = False
     context_length: int | None = None
     held_bytes: int = 4 * 1024 * 1024
-    known_tools: frozenset[str] = frozenset()
     parallel: bool = True
     input_estimate: int = 1
 
