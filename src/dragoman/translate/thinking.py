@@ -78,7 +78,7 @@ def earlier_thinking(
     if isinstance(block, RedactedThinkingBlock):
         opened = options.open_thinking(block.data, "")
     else:
-        opened = options.open_thinking(block.signature, block.thinking)
+        opened = options.open_thinking(block.signature or "", block.thinking)
     if opened.kind == "ours":
         return opened.text
     if opened.text and options.foreign_thinking == "refuse":

@@ -48,11 +48,12 @@ def test_interleaved_thinking_keeps_its_order() -> None:
 FOREIGN = thinking("hm", signature="c2lnbmVk")
 UNSIGNED = thinking("hm", signature="")
 MISSING = {"type": "thinking", "thinking": "hm"}
+NULL = MISSING | {"signature": None}
 ALTERED = thinking("hm") | {"thinking": "ha"}
 FORGED = thinking("secret", visible=False) | {"thinking": "other"}
 
 
-@pytest.mark.parametrize("block", [FOREIGN, UNSIGNED, MISSING, ALTERED, FORGED])
+@pytest.mark.parametrize("block", [FOREIGN, UNSIGNED, MISSING, NULL, ALTERED, FORGED])
 def test_foreign_thinking_follows_the_setting(block: dict[str, Any]) -> None:
     assert reasoning(block) == (block["thinking"], 0)
     assert reasoning(block, foreign_thinking="drop") == (None, 1)

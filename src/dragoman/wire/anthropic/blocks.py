@@ -72,7 +72,7 @@ class ThinkingBlock(Block, tag="thinking"):
     """Earlier thinking, with the signature that came with it."""
 
     thinking: str
-    signature: str = ""
+    signature: str | None = None
 
 
 class RedactedThinkingBlock(Block, tag="redacted_thinking"):
