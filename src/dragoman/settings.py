@@ -20,7 +20,8 @@ Dialect = Literal["auto", "generic", "vllm", "sglang", "llamacpp", "ollama"]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Bytes = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
-HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/]+")]
+_HTTP = r"^https?://[^\s/]+"
+HttpUrl = Annotated[str, Meta(pattern=_HTTP)]
 
 
 class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,6 +131,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("api_keys: a name and its key must not be empty")
         if len(set(self.api_keys.values())) < len(self.api_keys):
             raise ValueError("api_keys: two names have the same key")
+        for name, key in self.api_keys.items():
+            if key != key.strip() or not key.isprintable():
+                raise ValueError(f"api_keys: the key of {name!r} holds what no header can")
 
     @property
     def state_path(self) -> Path:
@@ -213,4 +217,5 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
 
 
 def _readable(message: str) -> str:
+    message = message.replace(f"`str` matching regex {_HTTP!r}", "an address like http://127.0.0.1:8000")
     return message.replace(" - at `$.", " - at `").replace("`$", "`settings")

@@ -12,7 +12,7 @@ from tests.server.conftest import Serve
 from tests.server.http import REQUEST, ask, connected, error_of, eventually, post_head, read_response
 from tests.support.serving import running_server
 
-KEYS = {"alice": "key-a", "bob": "schlüssel-b"}
+KEYS = {"alice": "key-a", "bob": "schlüssel-b", "carol": "clé-à"}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,7 @@ def keyed() -> Iterator[str]:
         {"authorization": "Bearer key-a"},
         {"authorization": "bearer   key-a"},
         {"x-api-key": "schlüssel-b".encode()},
+        {"x-api-key": "clé-à".encode()},
         {"x-api-key": "key-a", "authorization": "Bearer wrong"},
     ],
 )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 
+from dragoman.engines.scripted import ScriptedInferenceEngine
 from dragoman.errors import SettingsError
-from dragoman.server.run import bind
+from dragoman.routing.client import InferenceEngineClient
+from dragoman.server.run import bind, new_loop
+from dragoman.server.run import serve as serving
 from dragoman.settings import Settings
 from tests.server.conftest import Serve
 from tests.server.http import REQUEST, ask, connected, error_of, read_response
@@ -32,6 +37,16 @@ def test_a_port_in_use_is_said_in_one_sentence() -> None:
         taken.listen()
         with pytest.raises(SettingsError, match="the port is in use; --port chooses another one"):
             bind(Settings(port=taken.getsockname()[1]))
+
+
+def test_a_port_that_was_taken_while_the_engine_loaded_is_said_too() -> None:
+    with bind(Settings(port=0)) as sock:
+        settings = Settings(port=sock.getsockname()[1])
+        with bind(settings) as late, asyncio.Runner(loop_factory=new_loop) as runner:
+            sock.listen()
+            engine = InferenceEngineClient([ScriptedInferenceEngine([])])
+            with pytest.raises(SettingsError, match="the port is in use"):
+                runner.run(serving(settings, late, lambda *_: None, client=engine, signals=()))
 
 
 @pytest.mark.parametrize(

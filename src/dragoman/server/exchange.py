@@ -25,6 +25,8 @@ JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
 # The key under which our protocol class offers to cut the connection at once.
 ABORT = "dragoman.abort"
+# What may stand around a header's value; other white space of Unicode may be half of a letter.
+_BLANK = " \t"
 # What a refused client may still send before its connection is cut, as a multiple of the body limit.
 _LINGER = 4
 
@@ -73,7 +75,7 @@ class Exchange:
 
     def header_values(self, name: bytes) -> list[str]:
         """All values of a header, given in lower case."""
-        return [value.decode("latin-1").strip() for key, value in self._headers if key == name]
+        return [value.decode("latin-1").strip(_BLANK) for key, value in self._headers if key == name]
 
     def header(self, name: bytes) -> str:
         """A header's value; "" where it is missing, the first where there are several."""
@@ -82,7 +84,8 @@ class Exchange:
     def headers(self) -> dict[str, str]:
         """All headers by name in lower case; the first value of each."""
         return {
-            key.decode("latin-1"): value.decode("latin-1").strip() for key, value in reversed(self._headers)
+            key.decode("latin-1"): value.decode("latin-1").strip(_BLANK)
+            for key, value in reversed(self._headers)
         }
 
     async def body(self, *, limit: int, seconds: float) -> bytes:

@@ -90,7 +90,7 @@ def _given_key(exchange: Exchange) -> str:
     keys = exchange.header_values(b"x-api-key")
     if not keys:
         schemes = [value.partition(" ") for value in exchange.header_values(b"authorization")]
-        keys = [token.strip() for scheme, _, token in schemes if scheme.lower() == "bearer"]
+        keys = [token.strip(" \t") for scheme, _, token in schemes if scheme.lower() == "bearer"]
     if not keys:
         raise AuthenticationError("an API key is required, as x-api-key or as a bearer token")
     if len(keys) > 1 or not keys[0]:

@@ -51,13 +51,16 @@ def bind(settings: Settings) -> socket.socket:
         sock.bind((settings.host, settings.port))
     except OSError as error:
         sock.close()
-        why = "the port is in use" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
-        raise SettingsError(
-            f"settings: cannot listen on {settings.host} port {settings.port}: {why}; "
-            "--port chooses another one"
-        ) from error
+        raise _cannot_listen(settings, error) from error
     sock.set_inheritable(True)
     return sock
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> SettingsError:
+    why = "the port is in use" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
+    return SettingsError(
+        f"settings: cannot listen on {settings.host} port {settings.port}: {why}; --port chooses another one"
+    )
 
 
 def address_of(sock: socket.socket) -> str:
@@ -102,13 +105,19 @@ class Server(uvicorn.Server):
         )
         self._service = app.service
         self._traffic = app.traffic
-        self._seconds = settings.timeouts.shutdown
+        self._settings = settings
         self._on_ready = on_ready
         self._handled = signals
         self._signals = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens."""
+        """Listens; `SettingsError` where somebody else began to, since the socket was bound."""
+        try:
+            # here, because uvloop takes no notice when it cannot
+            for sock in sockets or ():
+                sock.listen(self.config.backlog)
+        except OSError as error:
+            raise _cannot_listen(self._settings, error) from error
         await super().startup(sockets)
         self._on_ready(self, await self._models())
 
@@ -121,7 +130,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends what runs while it still listens, then closes every connection."""
-        await self._traffic.drain(self._seconds)
+        await self._traffic.drain(self._settings.timeouts.shutdown)
         await super().shutdown(sockets)
 
     @contextmanager
