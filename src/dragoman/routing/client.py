@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Between two looks at the engines, in seconds: while all are well, and while one is not.
 CALM_INTERVAL = 10.0
 ANXIOUS_INTERVAL = 1.0
+# What an error repeats of a name that nobody knows, in characters.
+_LONGEST_NAME = 200
 
 
 class Member:
@@ -83,6 +85,7 @@ class InferenceEngineClient(InferenceEngine):
             self._looking = asyncio.get_running_loop().create_task(self._look_on())
             await asyncio.gather(*(member.engine.start() for member in self._members.values()))
             await self.look()
+            self._check_default()
 
     async def look(self) -> None:
         """Asks all engines how they are and what they serve."""
@@ -107,7 +110,8 @@ class InferenceEngineClient(InferenceEngine):
             return served[0]
         if target in served:
             return target
-        raise NotFoundError(f"model: {requested} is not served here; there is {', '.join(served)}")
+        shown = requested if len(requested) <= _LONGEST_NAME else f"{requested[:_LONGEST_NAME]}..."
+        raise NotFoundError(f"model: {shown} is not served here; there is {', '.join(served)}")
 
     async def models(self) -> list[ModelCard]:
         """All models that are served, the default first."""
@@ -160,6 +164,15 @@ class InferenceEngineClient(InferenceEngine):
         cards = {card.id: card for member in self._members.values() for card in member.models}
         default = cards.pop(self._settings.default_model, None)
         return [*([default] if default else []), *cards.values()]
+
+    def _check_default(self) -> None:
+        default, cards = self._settings.default_model, self._cards()
+        if default and cards and cards[0].id != default:
+            served = ", ".join(card.id for card in cards)
+            text = (
+                f"default_model {default} is not served yet, the default is {cards[0].id}; there is {served}"
+            )
+            log(logging.WARNING, text, {})
 
     def _serving(self, model: str) -> list[Member]:
         """The well engines that serve a model; where none is well, all that serve it."""

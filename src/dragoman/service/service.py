@@ -108,7 +108,8 @@ class MessagesService:
 
     def resolve(self, model: str) -> str:
         """The served model for a name, which may be an alias; `NotFoundError` lists what there is."""
-        return self.client.resolve(model)
+        with _watched(self.metrics):
+            return self.client.resolve(model)
 
     async def health(self) -> EngineHealth:
         """Whether a request could be answered now."""
@@ -136,9 +137,11 @@ class MessagesService:
 
     async def _translate(self, request: CountTokensRequest, caller: Caller, model: str) -> Translation:
         settings = self._settings
+        with _watched(self.metrics):
+            capabilities = await self.client.capabilities(model)
         options = RequestOptions(
             model=model,
-            capabilities=await self.client.capabilities(model),
+            capabilities=capabilities,
             foreign_thinking=settings.foreign_thinking,
             text_only_images=settings.text_only_images,
             image_urls=settings.image_urls,
@@ -173,12 +176,12 @@ class MessagesService:
 
 
 @contextmanager
-def _watched(metrics: Metrics, chat: ChatRequest) -> Iterator[None]:
-    """Counts the engine's failures inside a `with` block."""
+def _watched(metrics: Metrics, chat: ChatRequest | None = None) -> Iterator[None]:
+    """Counts the engine's failures inside a `with` block; without a request no engine is chosen yet."""
     try:
         yield
     except DragomanError as error:
-        _count(metrics, chat.engine, error)
+        _count(metrics, chat.engine if chat is not None else "", error)
         raise
 
 

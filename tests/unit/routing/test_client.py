@@ -289,3 +289,21 @@ async def test_without_engines_the_embedded_one() -> None:
     (member,) = client._members.values()
     assert isinstance(member.engine, llamacpp.LlamaCppInferenceEngine)
     await client.aclose()
+
+
+async def test_a_default_that_nobody_serves_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    async with started([engine("one", "a")], Settings(default_model="b")):
+        assert "default_model b is not served yet, the default is a; there is a" in caplog.text
+    caplog.clear()
+    async with started([engine("one", "a", "b")], Settings(default_model="b")):
+        assert caplog.text == ""
+
+
+async def test_an_unknown_name_is_not_repeated_at_length() -> None:
+    async with started([engine("one", "a")]) as client:
+        with pytest.raises(NotFoundError) as caught:
+            client.resolve("x" * 100_000)
+    assert caught.value.message == f"model: {'x' * 200}... is not served here; there is a"

@@ -213,3 +213,12 @@ def test_public_names_are_there(name: str) -> None:
 def test_other_names_are_not() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = dragoman.nothing
+
+
+async def test_an_engine_that_is_away_is_counted() -> None:
+    settings = Settings()
+    client = InferenceEngineClient([ScriptedInferenceEngine([])], settings)  # nobody looked at it yet
+    service = MessagesService(client, Signer([bytes(32)]), settings, ids=lambda prefix: prefix)
+    with pytest.raises(OverloadedError):
+        service.resolve("claude-x")
+    assert b'dragoman_engine_errors_total{cause="overloaded_error",engine=""} 1.0' in service.metrics.render()
