@@ -198,7 +198,7 @@ class ChatDelta(msgspec.Struct, gc=False):
 class ChunkChoice(msgspec.Struct, gc=False):
     """One choice of a chunk. `matched_stop` is the string that ended the answer, where the engine says so."""
 
-    delta: ChatDelta
+    delta: ChatDelta = msgspec.field(default_factory=ChatDelta)
     index: int = 0
     finish_reason: str | None = None
     matched_stop: str | int | None = None

@@ -15,6 +15,7 @@ from dragoman.errors import (
 )
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import (
+    ChatDelta,
     ChatMessage,
     ChatRequest,
     ChatTool,
@@ -304,6 +305,9 @@ def test_small_departures_are_mended(name: str) -> None:
     chunk = read_chunk(name, {**delta({"tool_calls": [call], "content": None}), "id": None, "model": None})
     function = chunk.choices[0].delta.tool_calls[0].function
     assert (function.arguments, chunk.choices[0].delta.tool_calls[0].id) == ('{"a":1}', "7")
+    for bare in ({"index": 0, "finish_reason": "stop"}, {"delta": None, "finish_reason": "stop"}):
+        chunk = read_chunk(name, {"choices": [bare]})
+        assert (chunk.choices[0].delta, chunk.choices[0].finish_reason) == (ChatDelta(), "stop")
     assert repaired([1, None, {"arguments": None}]) == [1, None, {}]
     with pytest.raises(EngineFaultError):
         read_chunk(name, {"choices": {"a": 1}})
