@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import io
+import re
 import time
 from types import SimpleNamespace
 from urllib.parse import SplitResult, urlsplit
@@ -27,31 +28,37 @@ from dragoman.settings import Limits, Timeouts
 # uvicorn and llama.cpp close an idle connection after five seconds: ours is closed before.
 KEEP_ALIVE_SECONDS = 4.0
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
+_USER = re.compile(r"//[^/]*@")
+_NO_PATH_FOLLOWS = re.compile(r"[\s?#]")
 # The client library warns when it is handed more than this in one piece.
 _ONE_PIECE = 1024 * 1024
 
 
 def engine_root(url: str) -> str:
-    """An engine's address without a last `/` or `/v1`; `SettingsError` where it is no http(s) address."""
+    """An engine's address without a last `/`, `/v1` or the path of its chat endpoint.
+
+    `SettingsError` where it is no http(s) address to which paths can be added.
+    """
     parts = _split(url)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SettingsError(f"engines: {url!r} is not an address like http://127.0.0.1:8000")
+        shown = _USER.sub("//", url)
+        raise SettingsError(f"engines: {shown!r} is not an address like http://127.0.0.1:8000")
     if parts.username is not None:
         raise SettingsError(
             f"engines: put the key of {parts.hostname} into `key` or `key_env`, not into `url`"
         )
-    return url.rstrip("/").removesuffix("/v1").rstrip("/")
+    return url.rstrip("/").removesuffix("/chat/completions").removesuffix("/v1").rstrip("/")
 
 
 def _split(url: str) -> SplitResult | None:
-    """An address in parts; None where its host or port can be none."""
+    """An address in parts; None where its host or port can be none, or where no path can follow it."""
     try:
         parts = urlsplit(url)
         # both raise where they have no form that a connection could use
-        host, _port = (parts.hostname or "").encode("idna"), parts.port
+        _host, _port = (parts.hostname or "").encode("idna"), parts.port
     except ValueError:
         return None
-    return None if b" " in host else parts
+    return None if _NO_PATH_FOLLOWS.search(url) else parts
 
 
 class Transport:

@@ -221,6 +221,7 @@ async def test_closing_twice_is_quiet() -> None:
         ("http://h:1", "http://h:1"),
         ("http://h:1/v1/", "http://h:1"),
         ("https://h/openai/v1", "https://h/openai"),
+        ("http://h:1/v1/chat/completions", "http://h:1"),
     ],
 )
 def test_an_address_may_end_in_v1(url: str, root: str) -> None:
@@ -239,6 +240,10 @@ def test_an_address_may_end_in_v1(url: str, root: str) -> None:
         "http://h:99999",
         "http://a..b",
         "http://a b",
+        "http://h/a b",
+        "http://h\n",
+        "http://h/v1?api-version=2",
+        "http://h#top",
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
@@ -249,6 +254,9 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_a_key_is_kept_out_of_addresses_and_must_be_there() -> None:
     with pytest.raises(SettingsError, match="put the key of h into `key`") as raised:
         RemoteInferenceEngine(EngineEntry(url="http://user:secret@h:1"))
+    assert "secret" not in raised.value.message
+    with pytest.raises(SettingsError, match="is not an address") as raised:
+        RemoteInferenceEngine(EngineEntry(url="http://user:secret@h:99999"))
     assert "secret" not in raised.value.message
     with pytest.raises(SettingsError, match="NOT_THERE"):
         RemoteInferenceEngine(EngineEntry(url="http://h", key_env="NOT_THERE"))
