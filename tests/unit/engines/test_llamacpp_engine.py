@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from dragoman.engines.llamacpp.server import LlamaServer
 from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.errors import EngineUnavailableError, OverloadedError, SettingsError
 from dragoman.settings import LocalEngine, Timeouts
+from dragoman.wire.openai import ChatMessage, ChatRequest
 from tests.support.dialogues import PARROT, Dialogue, dialogues
 
 MODEL_FILE = str(PARROT / "parrot.gguf")
@@ -74,19 +76,80 @@ async def busy(engine: LlamaCppInferenceEngine) -> bool:
 
 
 async def until_idle(engine: LlamaCppInferenceEngine) -> None:
-    """Waits until llama.cpp computes nothing; the endless song would go on for 4096 tokens and more."""
+    """Waits until llama.cpp computes nothing."""
     async with asyncio.timeout(30):
         while await busy(engine):  # noqa: ASYNC110 - llama.cpp gives no event to wait for
             await asyncio.sleep(0.01)
 
 
+async def computed(engine: LlamaCppInferenceEngine) -> dict[str, int]:
+    """Tokens that llama.cpp computed so far, of prompts and of answers."""
+    text = (await engine._transport.ask("/metrics")).body.decode()
+    found = re.findall(r"^llamacpp:(prompt|tokens_predicted)(?:_tokens)?_total (\d+)$", text, re.MULTILINE)
+    return {kind: int(count) for kind, count in found}
+
+
+def song() -> ChatRequest:
+    """A request whose answer goes on until the context of 4096 tokens is full."""
+    return msgspec.structs.replace(case("sing").request, max_tokens=None)
+
+
+def long_prompt() -> ChatRequest:
+    """A request whose prompt is most of the context."""
+    words = " ".join(f"{number} word" for number in range(500))
+    return ChatRequest(model="parrot", messages=[ChatMessage(role="user", content=words)], max_tokens=1)
+
+
+async def test_an_answer_that_nobody_ends_is_computed_to_its_end(engine: LlamaCppInferenceEngine) -> None:
+    # what the tests below hold their figures against
+    await engine.chat_completion(song())
+    await engine.chat_completion(long_prompt())
+    figures = await computed(engine)
+    assert figures["tokens_predicted"] > 4000
+    assert figures["prompt"] > 3000
+
+
 async def test_closing_a_stream_ends_the_work(engine: LlamaCppInferenceEngine) -> None:
-    stream = await engine.stream_chat_completion(
-        msgspec.structs.replace(case("sing").request, max_tokens=None)
-    )
+    stream = await engine.stream_chat_completion(song())
     await stream.__anext__()
     await stream.aclose()
     await until_idle(engine)
+    assert (await computed(engine))["tokens_predicted"] < 2000
+
+
+async def test_cancelling_a_whole_answer_ends_the_work(engine: LlamaCppInferenceEngine) -> None:
+    asked = asyncio.ensure_future(engine.chat_completion(song()))
+    while not await busy(engine):  # noqa: ASYNC110 - llama.cpp gives no event to wait for
+        await asyncio.sleep(0.01)
+    asked.cancel()
+    await asyncio.wait({asked})
+    await until_idle(engine)
+    assert asked.cancelled()
+    assert (await computed(engine))["tokens_predicted"] < 2000
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_prompt_is_not_read_on_for_nobody(engine: LlamaCppInferenceEngine, streamed: bool) -> None:
+    async def ask() -> None:
+        if not streamed:
+            await engine.chat_completion(long_prompt())
+            return
+        stream = await engine.stream_chat_completion(long_prompt())
+        try:
+            async for _ in stream:
+                pass
+        finally:
+            await stream.aclose()
+
+    await engine.capabilities("parrot")
+    asked = asyncio.ensure_future(ask())
+    while not await busy(engine):  # noqa: ASYNC110 - llama.cpp gives no event to wait for
+        await asyncio.sleep(0.001)
+    asked.cancel()
+    await asyncio.wait({asked})
+    await until_idle(engine)
+    assert asked.cancelled()
+    assert (await computed(engine))["prompt"] < 2000
 
 
 async def test_it_takes_two_requests_at_a_time(engine: LlamaCppInferenceEngine) -> None:
