@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from dragoman.engines.llamacpp import LlamaCppInferenceEngine
+from dragoman.engines.llamacpp import engine as engine_module
 from dragoman.engines.llamacpp.server import LlamaServer
 from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.errors import EngineUnavailableError, OverloadedError, SettingsError
@@ -205,3 +206,16 @@ async def test_a_load_that_takes_too_long_is_given_up(monkeypatch: pytest.Monkey
     with pytest.raises(EngineUnavailableError, match=r"longer than timeouts\.load \(0\.01 s\)"):
         await engine.start()
     await engine.aclose()
+
+
+async def test_nothing_is_fetched_for_a_library_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def missing() -> None:
+        raise EngineUnavailableError("the embedded engine is not installed")
+
+    monkeypatch.setattr(engine_module, "load_library", missing)
+    engine = LlamaCppInferenceEngine(local=LocalEngine(cache_dir=str(tmp_path / "cache")))
+    with pytest.raises(EngineUnavailableError, match="not installed"):
+        await engine.start()
+    assert not (tmp_path / "cache").exists()

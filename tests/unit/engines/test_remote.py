@@ -316,3 +316,19 @@ async def test_a_full_pool_is_waited_for() -> None:
             await engine.stream_chat_completion(ask())
         assert not isinstance(raised.value, EngineUnreachableError)
         await stream.aclose()
+
+
+async def test_what_follows_a_match_in_the_same_read_is_no_fault() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        both = event(chunk({"content": "one two"})) + event({"error": {"message": "late", "code": 500}})
+        fake.chat(Answer(content_type="text/event-stream", pieces=[both]))
+        chunks = await read(await engine.stream_chat_completion(ask(stop=["two"])))
+        assert (text_of(chunks), chunks[-1].choices[0].matched_stop) == ("one ", "two")
+
+
+async def test_a_redirection_is_not_followed() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(Answer(status=307, headers={"location": "/elsewhere"}))
+        with pytest.raises(EngineFaultError):
+            await engine.stream_chat_completion(ask())
+        assert [seen.path for seen in fake.seen if seen.method == "POST"] == ["/v1/chat/completions"]

@@ -330,6 +330,13 @@ async def test_an_answer_that_passes_the_context_is_asked_for_again_with_the_res
         assert [seen.json["max_tokens"] for seen in fake.chats] == [50, 10, 50, 10]
 
 
+async def test_what_is_left_leaves_the_room_that_sglang_keeps_free() -> None:
+    async with FakeOpenAI() as fake, remote(fake, "sglang") as engine:
+        fake.chat(reply(overflow(90, 50), 400), hello())
+        await read(await engine.stream_chat_completion(ask(max_tokens=50)))
+        assert [seen.json["max_tokens"] for seen in fake.chats] == [50, 9]
+
+
 @pytest.mark.parametrize(("prompt", "wanted"), [(120, 50), (100, 1), (90, None), (90, 10)])
 async def test_a_prompt_that_leaves_no_room_is_too_long(prompt: int, wanted: int | None) -> None:
     async with FakeOpenAI() as fake, remote(fake) as engine:
