@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from dragoman.cli.banner import claude_code
 from dragoman.engines.scripted import Fail, Hang, Script, answer, refuse, text_chunk
 from dragoman.errors import OverloadedError, PromptTooLongError
-from dragoman.wire.openai import ChatMessage, ChatRequest, ImagePart, TextPart
+from dragoman.wire.openai import ChatMessage, ChatRequest, ImagePart, ModelCard, TextPart
 from tests.clients.conftest import Serve
 from tests.clients.sdk import eventually
 from tests.support.claude_code import Claude
@@ -129,6 +130,17 @@ def test_two_parallel_calls(serve: Serve, tmp_path: Path) -> None:
     assert [turn.tool_call_id for turn in second.messages if turn.role == "tool"] == ["call_0", "call_1"]
     (echoed,) = (turn for turn in second.messages if turn.role == "assistant")
     assert [made.function.arguments for made in echoed.tool_calls or ()] == [raw for _, raw in commands]
+
+
+@pytest.mark.parametrize("context", [32768, 65536])
+def test_the_lines_that_serve_prints_leave_room_to_work(serve: Serve, tmp_path: Path, context: int) -> None:
+    first = call("Bash", command="echo out", description="Says it")
+    server = serve(conversations(ROOM=[answer("", calls=[first]), answer("It said so.")]))
+    env = claude_code(server.url, ModelCard(id="scripted", context_length=context), "any-word")
+    run = Claude(server.url, tmp_path).run("Is there ROOM?", tools=["Bash"], env=env)
+    assert (run.returncode, run.text) == (0, "It said so.")
+    # two requests, and no compaction between them
+    assert [results(each.request) for each in server.calls] == [[], ["out"]]
 
 
 def test_a_failed_call_is_seen_as_failed(serve: Serve, tmp_path: Path) -> None:

@@ -8,31 +8,47 @@ from rich.text import Text
 from dragoman import __version__
 from dragoman.wire.openai import ModelCard
 
+# Claude Code keeps room for 32,000 tokens of answer and some more. In a context of this size or less nothing
+# would be left for the conversation: it would compact without end.
+_ROOMY = 65536
+# What stands behind the command where the engine is the embedded one.
+_SHORT_PROMPT = (
+    "claude --bare   # its prompt has 1,000 tokens; without --bare 12,000, minutes to read on a CPU"
+)
 
-def show(console: Console, address: str, models: list[ModelCard], *, has_keys: bool) -> None:
+
+def show(
+    console: Console, address: str, models: list[ModelCard], *, has_keys: bool, embedded: bool = False
+) -> None:
     """Prints it. Keys are never shown."""
     console.print(Text.assemble(f"Dragoman {__version__} is ready on ", (address, "bold")), soft_wrap=True)
     names = ", ".join(card.id for card in models) or "none yet: no engine answers"
     console.print(f"models: {names}", markup=False, highlight=False, soft_wrap=True)
-    for title, lines in _to_copy(address, models, "YOUR-KEY" if has_keys else "any-word"):
+    default = models[0] if models else ModelCard(id="claude-default")
+    key = "YOUR-KEY" if has_keys else "any-word"
+    exports = [f"export {name}={value}" for name, value in claude_code(address, default, key).items()]
+    for title, lines in (
+        ("Claude Code", [*exports, _SHORT_PROMPT if embedded else "claude"]),
+        ("Python", [f'client = anthropic.Anthropic(base_url="{address}", api_key="{key}")']),
+        ("TypeScript", [f'const client = new Anthropic({{ baseURL: "{address}", apiKey: "{key}" }});']),
+    ):
         console.print()
         console.print(Text(f"{title}:", style="cyan"))
         for line in lines:
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _to_copy(address: str, models: list[ModelCard], key: str) -> list[tuple[str, list[str]]]:
-    default = models[0] if models else ModelCard(id="claude-default")
-    claude = [
-        f"export ANTHROPIC_BASE_URL={address}",
-        f"export ANTHROPIC_AUTH_TOKEN={key}",
-        f"export ANTHROPIC_MODEL={default.id}",
-    ]
-    if default.context_length:
-        # Claude Code takes an unknown model's context for a million tokens
-        claude.append(f"export CLAUDE_CODE_MAX_CONTEXT_TOKENS={default.context_length}")
-    return [
-        ("Claude Code", [*claude, "claude"]),
-        ("Python", [f'client = anthropic.Anthropic(base_url="{address}", api_key="{key}")']),
-        ("TypeScript", [f'const client = new Anthropic({{ baseURL: "{address}", apiKey: "{key}" }});']),
-    ]
+def claude_code(address: str, model: ModelCard, key: str) -> dict[str, str]:
+    """The environment in which Claude Code uses a model here."""
+    exports = {
+        "ANTHROPIC_BASE_URL": address,
+        "ANTHROPIC_AUTH_TOKEN": key,
+        "ANTHROPIC_MODEL": model.id,
+    }
+    context = model.context_length
+    if context:
+        # it takes an unknown model's context for a million tokens
+        exports["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(context)
+        if context < _ROOMY:
+            exports["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(context // 8)
+    return exports

@@ -77,7 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
         address = address_of(sock)
 
         def ready(models: list[ModelCard]) -> None:
-            banner.show(console, address, models, has_keys=bool(settings.api_keys))
+            banner.show(
+                console,
+                address,
+                models,
+                has_keys=bool(settings.api_keys),
+                embedded=not settings.engines,
+            )
             sys.stdout.flush()
 
         with asyncio.Runner(loop_factory=new_loop) as runner:

@@ -185,10 +185,12 @@ def test_an_interrupted_start_is_no_trace(monkeypatch: pytest.MonkeyPatch) -> No
 # ---- the banner -----------------------------------------------------------------
 
 
-def shown(models: list[ModelCard], *, has_keys: bool = False, terminal: bool = False) -> str:
+def shown(
+    models: list[ModelCard], *, has_keys: bool = False, terminal: bool = False, embedded: bool = False
+) -> str:
     """The banner as text."""
     console = Console(file=io.StringIO(), force_terminal=terminal, width=60)
-    banner.show(console, "http://127.0.0.1:8484", models, has_keys=has_keys)
+    banner.show(console, "http://127.0.0.1:8484", models, has_keys=has_keys, embedded=embedded)
     out = console.file
     assert isinstance(out, io.StringIO)
     return out.getvalue()
@@ -202,6 +204,8 @@ def test_the_banner_holds_lines_to_copy() -> None:
         "  export ANTHROPIC_AUTH_TOKEN=any-word",
         "  export ANTHROPIC_MODEL=org/[model]",
         "  export CLAUDE_CODE_MAX_CONTEXT_TOKENS=4096",
+        "  export CLAUDE_CODE_MAX_OUTPUT_TOKENS=512",
+        "  claude",
         '  client = anthropic.Anthropic(base_url="http://127.0.0.1:8484", api_key="any-word")',
         '  const client = new Anthropic({ baseURL: "http://127.0.0.1:8484", apiKey: "any-word" });',
     ):
@@ -214,6 +218,16 @@ def test_the_banner_without_models_and_with_keys() -> None:
     assert "none yet: no engine answers" in said
     assert "ANTHROPIC_AUTH_TOKEN=YOUR-KEY" in said
     assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in said
+
+
+def test_a_roomy_context_leaves_the_length_of_answers_to_claude_code() -> None:
+    said = shown([ModelCard(id="m", context_length=65536)])
+    assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS=65536" in said
+    assert "CLAUDE_CODE_MAX_OUTPUT_TOKENS" not in said
+
+
+def test_for_the_embedded_engine_the_short_prompt_is_named() -> None:
+    assert "  claude --bare   # " in shown([ModelCard(id="m")], embedded=True)
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
