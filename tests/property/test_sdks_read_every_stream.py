@@ -145,19 +145,19 @@ def same_as_the_whole_answer(sdk: SDK, batches: list[list[ChatChunk]]) -> None:
 
 
 @given(batches=answers(in_order=True))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_the_python_sdk_reads_every_stream(batches: list[list[ChatChunk]]) -> None:
     same_as_the_whole_answer(PythonSDK(), batches)
 
 
 @given(batches=answers(in_order=True))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_typescript_sdk_reads_every_stream(node: TypeScriptSDK, batches: list[list[ChatChunk]]) -> None:
     same_as_the_whole_answer(node, batches)
 
 
 @given(batches=answers(in_order=False))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_both_sdks_read_the_same_from_what_is_mixed(
     node: TypeScriptSDK, batches: list[list[ChatChunk]]
 ) -> None:
