@@ -161,17 +161,5 @@ def test_the_typescript_sdk_reads_every_stream(node: TypeScriptSDK, batches: lis
 def test_both_sdks_read_the_same_from_what_is_mixed(
     node: TypeScriptSDK, batches: list[list[ChatChunk]]
 ) -> None:
-    message = read(PythonSDK(), batches)
-    assert blocks(read(node, batches)) == blocks(message)
-    whole, _ = to_message(fold(chunk for batch in batches for chunk in batch), OPTIONS, seal)
-    assert said(message) == said(as_json(whole))
-
-
-def said(message: dict[str, Any]) -> dict[str, Any]:
-    """All thinking, all text without white space, and all calls of a message, whatever their order."""
-    content = blocks(message)
-    return {
-        "thinking": "".join(block.get("thinking", "") for block in content),
-        "text": "".join("".join(block.get("text", "").split()) for block in content),
-        "calls": [(block["name"], block["input"]) for block in content if block["type"] == "tool_use"],
-    }
+    same_as_the_whole_answer(PythonSDK(), batches)
+    assert blocks(read(node, batches)) == blocks(read(PythonSDK(), batches))

@@ -11,18 +11,19 @@ from dragoman.wire.openai import (
     ChatCompletion,
     ChatDelta,
     ChunkChoice,
+    FoldedCompletion,
     FunctionDelta,
     ToolCallDelta,
 )
 
 
-def fold(chunks: Iterable[ChatChunk]) -> ChatCompletion:
-    """The whole answer of a stream: texts joined, calls put together, the last usage."""
-    completion = ChatCompletion()
+def fold(chunks: Iterable[ChatChunk]) -> FoldedCompletion:
+    """The whole answer of a stream: texts joined, calls put together, the last usage; and the chunks."""
+    completion = FoldedCompletion(chunks=list(chunks))
     choice = ChatChoice(message=ChatAnswer(role="assistant"))
     texts: dict[str, list[str]] = {"content": [], "reasoning": [], "refusal": []}
     calls = _Calls()
-    for chunk in chunks:
+    for chunk in completion.chunks:
         completion.id = completion.id or chunk.id
         completion.model = completion.model or chunk.model
         completion.usage = chunk.usage or completion.usage

@@ -21,6 +21,7 @@ from dragoman.wire.openai import (
     ChatDelta,
     ChatUsage,
     ChunkChoice,
+    FoldedCompletion,
 )
 
 Seal = Callable[[str, bool], str]
@@ -87,7 +88,11 @@ class Answer:
                     self._finished(choice)
 
     def whole(self, completion: ChatCompletion) -> None:
-        """Takes a whole answer."""
+        """Takes a whole answer; one that came as a stream is read as that stream."""
+        if isinstance(completion, FoldedCompletion):
+            for chunk in completion.chunks:
+                self.chunk(chunk)
+            return
         self._counts = completion.usage
         choice = next((choice for choice in completion.choices if choice.index == 0), None)
         if choice is None:

@@ -245,6 +245,15 @@ class ChatCompletion(msgspec.Struct):
     engine: str = ""
 
 
+class FoldedCompletion(ChatCompletion):
+    """A whole answer that was put together from a stream, with the chunks that it came in.
+
+    `choices` says what plain Chat Completions can; the order of text, thinking and calls is in `chunks` only.
+    """
+
+    chunks: list[ChatChunk] = []
+
+
 class ModelCard(msgspec.Struct, kw_only=True):
     """A model that an engine serves."""
 
