@@ -10,7 +10,7 @@ from dragoman.engines.stops import StopFilter
 from dragoman.errors import EngineFaultError, InvalidRequestError
 from dragoman.translate.stream import MessageStream
 from dragoman.wire.anthropic.response import StopReason
-from dragoman.wire.openai import ChatChunk
+from dragoman.wire.openai import ChatChunk, ChatUsage
 from dragoman.wire.openai_write import chat_body
 from tests.support.answers import (
     blocks,
@@ -23,6 +23,7 @@ from tests.support.answers import (
     joined,
     options,
     piece,
+    read,
     said,
     seal,
     streamed,
@@ -61,6 +62,44 @@ def test_c47_max_tokens_is_told_also_inside_and_after_a_call(call: Any) -> None:
     assert both_ends([called(call)], "length", tool_calls=[call]) == ("max_tokens", None)
 
 
+@pytest.mark.parametrize("reason", ["tool_calls", "stop"])
+@pytest.mark.parametrize(
+    ("calls", "inputs"),
+    [
+        ([CUT], [{"path": "/a"}]),
+        ([piece("", "f", "c")], [{}]),
+        ([CALL, piece('{"b":', "g", "d", 1)], [{"a": 1}, {}]),
+        ([CALL, piece("", "g", "d", 1)], [{"a": 1}, {}]),
+    ],
+    ids=["inside the arguments", "after the name", "inside the second", "after the second's name"],
+)
+def test_c47_a_cut_that_the_engine_reports_as_tool_calls_is_told_by_the_count(
+    reason: str, calls: list[Any], inputs: list[Any]
+) -> None:
+    usage = ChatUsage(prompt_tokens=10, completion_tokens=100)
+    answer = whole(completion(reason=reason, tool_calls=calls, usage=usage))
+    stream = MessageStream(options(), seal)
+    raw = stream.start(1) + stream.feed([called(call) for call in calls])
+    raw += stream.feed([finished(reason), ChatChunk(usage=usage)]) + stream.end()
+    for found in (answer, read(raw)):
+        assert [block["input"] for block in found["content"]] == inputs
+        assert found["stop_reason"] == "max_tokens"
+    assert [arguments for _, arguments in stream.calls] == ['{"a":1}'] * (len(calls) - 1)
+
+
+def test_c47_a_cut_at_the_end_of_the_context_is_told_by_the_count() -> None:
+    usage = ChatUsage(prompt_tokens=940, completion_tokens=50)
+    answer = whole(completion(reason="stop", tool_calls=[CUT], usage=usage), context_length=1000)
+    assert answer["stop_reason"] == "model_context_window_exceeded"
+
+
+@pytest.mark.parametrize("call", [CALL, piece("{}", "f", "c")])
+def test_c47_a_call_that_is_whole_at_the_last_token_is_a_call(call: Any) -> None:
+    usage = ChatUsage(prompt_tokens=10, completion_tokens=100)
+    assert whole(completion(reason="tool_calls", tool_calls=[call], usage=usage))["stop_reason"] == "tool_use"
+    assert whole(completion("text", usage=usage))["stop_reason"] == "end_turn"
+
+
 def test_c48_a_call_that_a_stop_string_cut_must_not_run() -> None:
     stream = MessageStream(options(), seal)
     raw = stream.start(1) + stream.feed([called(CUT), finished("stop", "m -r")]) + stream.end()
@@ -71,6 +110,12 @@ def test_c48_a_call_that_a_stop_string_cut_must_not_run() -> None:
 
 def test_c48_a_complete_call_before_a_stop_string_is_a_call() -> None:
     assert both_ends([called(CALL)], "stop", "END", tool_calls=[CALL]) == ("tool_use", None)
+
+
+def test_c48_a_call_without_arguments_before_a_stop_string_is_a_call() -> None:
+    raw = streamed([called(piece("", "f", "c")), said("more"), finished("stop", "END")])
+    assert ends(raw) == ("tool_use", None)
+    assert [block["input"] for block in blocks(raw) if block["type"] == "tool_use"] == [{}]
 
 
 def test_c49_length_is_never_end_turn() -> None:

@@ -9,8 +9,8 @@ import msgspec
 
 from dragoman.errors import EngineFaultError
 from dragoman.translate.deltas import CallTable
-from dragoman.translate.finish import Finish, Stop, context_is_full, read_finish, stop_of
-from dragoman.translate.order import BlockOrder, BlockSink
+from dragoman.translate.finish import Finish, Stop, context_is_full, is_used_up, read_finish, stop_of
+from dragoman.translate.order import BlockOrder, BlockSink, Cut
 from dragoman.translate.usage import to_usage
 from dragoman.wire.anthropic.response import Usage
 from dragoman.wire.openai import (
@@ -109,7 +109,10 @@ class Answer:
             raise EngineFaultError("The engine's answer ended before it was complete.")
         self.usage = to_usage(self._counts, input_estimate=input_estimate, written=self._written)
         if options.max_tokens:
-            order.finish(cut=finish is not Finish.STOPPED or self._matched is not None)
+            cut = self._cut(finish)
+            order.finish(cut)
+            if cut is Cut.BY_LENGTH and finish is Finish.STOPPED and order.cut_calls:
+                finish = Finish.LENGTH
             self.stop = stop_of(
                 finish,
                 self._matched,
@@ -123,6 +126,16 @@ class Answer:
             self.usage.output_tokens = 0
             self.usage.output_tokens_details = None
         return self.stop, self.usage
+
+    def _cut(self, finish: Finish) -> Cut:
+        """What may have ended the answer before the model was done with it."""
+        options = self._options
+        if finish is not Finish.STOPPED:
+            return Cut.BY_LENGTH
+        if self._matched is not None:
+            return Cut.BY_STOP
+        used_up = is_used_up(self._counts, options.max_tokens, options.context_length)
+        return Cut.BY_LENGTH if used_up else Cut.NOT
 
     def _read(self, said: ChatDelta | ChatAnswer) -> None:
         """Reads what one chunk, or a whole answer, adds: thinking first, then text, then calls."""

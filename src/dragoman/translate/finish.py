@@ -67,6 +67,17 @@ def stop_of(finish: Finish, matched: str | None, *, calls: int, cut_calls: int, 
     return Stop("tool_use" if calls else "end_turn")
 
 
+def is_used_up(usage: ChatUsage | None, max_tokens: int, context_length: int | None) -> bool:
+    """Whether an answer has all the tokens that it was allowed, whatever the engine says of its end.
+
+    vLLM says `tool_calls` also of a call that `max_tokens` or the end of the context cut.
+    """
+    if usage is None:
+        return False
+    total = usage.prompt_tokens + usage.completion_tokens + _CONTEXT_SLACK
+    return usage.completion_tokens >= max_tokens or (context_length is not None and total >= context_length)
+
+
 def context_is_full(usage: ChatUsage | None, max_tokens: int, context_length: int | None) -> bool:
     """Whether an answer that was cut for its length met the end of the context before its `max_tokens`.
 

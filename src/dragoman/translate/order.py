@@ -50,6 +50,14 @@ class BlockSink(Protocol):
         """The block of a call ends."""
 
 
+class Cut(Enum):
+    """What may have ended an answer before the model was done, so that a call may be unfinished."""
+
+    NOT = auto()
+    BY_STOP = auto()
+    BY_LENGTH = auto()
+
+
 class _Open(Enum):
     NOTHING = auto()
     TEXT = auto()
@@ -149,8 +157,8 @@ class BlockOrder:
                 self._hold(call, delta)
         self._settle()
 
-    def finish(self, *, cut: bool) -> None:
-        """The end of the answer; `cut`: it ended before the model was done, so a call may be unfinished."""
+    def finish(self, cut: Cut) -> None:
+        """The end of the answer."""
         self._end_call(cut)
         while self._waiting:
             self._resume(self._waiting.popleft())
@@ -263,7 +271,7 @@ class BlockOrder:
         else:
             self.thinking(text)
 
-    def _end_call(self, cut: bool) -> None:
+    def _end_call(self, cut: Cut) -> None:
         """Closes the open call at the end of the answer, as it is."""
         call = self._call
         if call is None:
@@ -271,11 +279,13 @@ class BlockOrder:
         if not call.name:
             self._nameless(call, cut)
             return
-        if cut and not call.scanner.complete:
-            self.cut_calls += 1
-        elif not call.scanner.begun:
+        # a stop string stands in what came last: a call without arguments before that is whole
+        is_whole = cut is Cut.NOT or (cut is Cut.BY_STOP and bool(self._waiting))
+        if not call.scanner.begun and is_whole:
             self._close()
             self.calls.append((call.our_id, "{}"))
+        elif cut is not Cut.NOT and not call.scanner.complete:
+            self.cut_calls += 1
         elif not call.scanner.complete:
             raise EngineFaultError(
                 "The engine ended its answer inside the arguments of a tool call.",
@@ -283,8 +293,8 @@ class BlockOrder:
             )
         self._close()
 
-    def _nameless(self, call: Call, cut: bool) -> None:
-        if call.arguments or not cut:
+    def _nameless(self, call: Call, cut: Cut) -> None:
+        if call.arguments or cut is Cut.NOT:
             raise EngineFaultError(
                 "The engine sent a tool call without a name.", log_detail=f"call {call.number}"
             )
