@@ -23,15 +23,17 @@ def to_usage(usage: ChatUsage | None, *, input_estimate: int, written: int) -> U
     """
     if usage is None:
         return Usage(input_tokens=max(1, input_estimate), output_tokens=_estimate(written))
-    prompt = usage.prompt_tokens or max(1, input_estimate)
-    cached = min(usage.cached_tokens, prompt)
+    prompt = usage.prompt_tokens if usage.prompt_tokens > 0 else max(1, input_estimate)
+    cached = max(0, min(usage.cached_tokens, prompt))
     details = usage.completion_tokens_details
     thinking = None if details is None else details.reasoning_tokens
     return Usage(
         input_tokens=prompt - cached,
-        output_tokens=usage.completion_tokens or _estimate(written),
+        output_tokens=usage.completion_tokens if usage.completion_tokens > 0 else _estimate(written),
         cache_read_input_tokens=cached,
-        output_tokens_details=None if thinking is None else OutputTokensDetails(thinking_tokens=thinking),
+        output_tokens_details=None
+        if thinking is None
+        else OutputTokensDetails(thinking_tokens=max(0, thinking)),
     )
 
 

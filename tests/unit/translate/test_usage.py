@@ -30,6 +30,10 @@ def test_more_cached_than_there_is_cannot_make_a_negative_count() -> None:
     assert usage(100, 5, cached=120) == Usage(input_tokens=0, output_tokens=5, cache_read_input_tokens=100)
 
 
+def test_negative_counts_of_an_engine_are_none() -> None:
+    assert usage(-10, -5, cached=-3, thinking=-1) == usage(0, 0, cached=0, thinking=0)
+
+
 def test_thinking_is_told_when_the_engine_tells_it() -> None:
     assert usage(1, 5, thinking=3).output_tokens_details == OutputTokensDetails(thinking_tokens=3)
     assert usage(1, 5, thinking=0).output_tokens_details == OutputTokensDetails(thinking_tokens=0)
