@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dragoman.wire.anthropic.blocks import TextBlock
 
 # A client's header differs from call to call and would cost the whole prefix cache. It ends with its last
-# `key=value;` and the rest of that line, if that is empty; the last `;` may be missing before a line's end.
+# `key=value;` and the rest of that line, if that is empty; the last `;` may be missing where the block ends.
 _BILLING_HEADER = re.compile(
     r"x-anthropic-billing-header:"
-    r"(?:[ \t]*[\w.-]+=[^;\s]*(?:;|(?=[ \t]*(?:\r?\n|\Z))))+"
+    r"(?:[ \t]*[\w.-]+=[^;\s]*(?:;|(?=\s*\Z)))+"
     r"(?:[ \t]*(?:\r?\n|\Z))?"
 )
 

@@ -53,7 +53,8 @@ def test_an_empty_system_prompt_is_none(value: Any) -> None:
         HEADER + "\nYou are",
         [text(HEADER.replace("a5145", "ffff0")), text("You are")],
         [text(HEADER + " cc_is_subagent=true;"), text("You are")],
-        [text("x-anthropic-billing-header: cc_version=2; cch=a5145\nYou are")],
+        [text("x-anthropic-billing-header: cc_version=2; cch=a5145"), text("You are")],
+        [text("x-anthropic-billing-header: cc_version=2; cch=a5145\n"), text("You are")],
     ],
 )
 def test_exactly_the_billing_header_goes(value: Any) -> None:
@@ -77,6 +78,7 @@ def test_what_only_looks_like_the_header_stays(value: Any) -> None:
 def test_what_follows_the_header_keeps_its_own_lines() -> None:
     assert without_billing_header(HEADER + "\n\n  You; are=you;") == "\n  You; are=you;"
     assert without_billing_header(HEADER + " You are") == " You are"
+    assert without_billing_header(HEADER + "mode=strict\nYou are") == "mode=strict\nYou are"
 
 
 def test_a_user_turn_that_begins_like_the_header_stays() -> None:
