@@ -20,7 +20,7 @@ from dragoman.settings import Settings
 from dragoman.translate.grammar import GrammarError
 from dragoman.translate.options import RequestOptions, Translation
 from dragoman.translate.request import to_chat
-from dragoman.translate.response import to_message
+from dragoman.translate.response import encode_message, to_message
 from dragoman.translate.signature import NONCE_BYTES, Signer
 from dragoman.translate.stream import MessageStream, StreamOptions
 from dragoman.translate.usage import usage_estimate
@@ -79,8 +79,9 @@ class MessagesService:
         with _watched(self.metrics, call.chat):
             completion = await self.client.chat_completion(call.chat)
             message, calls = to_message(completion, call.options, self._seal)
+            body = encode_message(message)
         self._remember(call, message.usage, calls)
-        return Answer(body=msgspec.json.encode(message), message=message, engine=completion.engine)
+        return Answer(body=body, message=message, engine=completion.engine)
 
     async def stream(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> AnswerStream:
         """The answer to a request as a stream; raises what the engine refuses before its first answer."""

@@ -164,3 +164,8 @@ class Answer:
         self._finish = read_finish(choice.finish_reason)
         if isinstance(choice.matched_stop, str) and choice.matched_stop:
             self._matched = choice.matched_stop
+
+
+def not_unicode(error: UnicodeEncodeError) -> EngineFaultError:
+    """The fault of half a surrogate pair, which an engine inside this process may say."""
+    return EngineFaultError("The engine sent text that is not Unicode.", log_detail=error.reason)

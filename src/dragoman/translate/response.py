@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import UNSET, Raw
 
-from dragoman.translate.answer import Answer, Seal, StreamOptions
+from dragoman.translate.answer import Answer, Seal, StreamOptions, not_unicode
 from dragoman.translate.deltas import Call
 from dragoman.wire.anthropic.response import (
     AppliedEdits,
@@ -16,7 +17,7 @@ from dragoman.wire.anthropic.response import (
 )
 from dragoman.wire.openai import ChatCompletion
 
-__all__ = ["Seal", "StreamOptions", "to_message"]
+__all__ = ["Seal", "StreamOptions", "encode_message", "to_message"]
 
 
 def to_message(
@@ -25,12 +26,15 @@ def to_message(
     """The message of a whole answer, and its complete calls (our id, the arguments as the model wrote them).
 
     Equal to what the same answer is as a stream. Raises `EngineFaultError` for what is no legal answer: no
-    choice, no finish reason, arguments that are no JSON object.
+    choice, no finish reason, arguments that are no JSON object, text that is not Unicode.
     """
     blocks = _Blocks(options, seal)
     answer = Answer(options, blocks)
-    answer.whole(completion)
-    stop, usage = answer.end(options.input_estimate)
+    try:
+        answer.whole(completion)
+        stop, usage = answer.end(options.input_estimate)
+    except UnicodeEncodeError as error:
+        raise not_unicode(error) from error
     message = MessageOut(
         id=options.message_id,
         model=options.model,
@@ -41,6 +45,14 @@ def to_message(
         context_management=AppliedEdits() if options.context_management else UNSET,
     )
     return message, answer.order.calls
+
+
+def encode_message(message: MessageOut) -> bytes:
+    """The message's JSON; `EngineFaultError` for text that is not Unicode."""
+    try:
+        return msgspec.json.encode(message)
+    except UnicodeEncodeError as error:
+        raise not_unicode(error) from error
 
 
 class _Blocks:

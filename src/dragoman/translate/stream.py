@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dragoman.errors import DragomanError, EngineFaultError
-from dragoman.translate.answer import Answer, Seal, StreamOptions
+from dragoman.errors import DragomanError
+from dragoman.translate.answer import Answer, Seal, StreamOptions, not_unicode
 from dragoman.translate.events import EventWriter
 from dragoman.wire.anthropic.response import StopReason, Usage
 from dragoman.wire.openai import ChatChunk
@@ -95,8 +95,5 @@ class MessageStream:
         return self._writer.flush()
 
     def _fault(self, error: DragomanError | UnicodeEncodeError) -> bytes:
-        if isinstance(error, UnicodeEncodeError):
-            # half a surrogate pair, which an engine inside this process may say
-            error = EngineFaultError("The engine sent text that is not Unicode.", log_detail=error.reason)
-        self.fault = error
-        return self.fail(error)
+        self.fault = not_unicode(error) if isinstance(error, UnicodeEncodeError) else error
+        return self.fail(self.fault)

@@ -19,12 +19,14 @@ from dragoman.engines.scripted import (
     Scripts,
     Step,
     answer,
+    call_chunk,
     finish_chunk,
     refuse,
     text_chunk,
+    thinking_chunk,
     usage_chunk,
 )
-from dragoman.errors import NotFoundError, OverloadedError
+from dragoman.errors import EngineFaultError, NotFoundError, OverloadedError
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.service import AnswerStream, MessagesService
 from dragoman.settings import Settings
@@ -164,6 +166,25 @@ async def test_a_failing_writer_stops_the_engine_and_is_not_hidden() -> None:
         with pytest.raises(BrokenPipeError):
             await stream.play(write)
         assert engine.calls[0].outcome == "cancelled"
+
+
+HALF = "\ud83d"
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [text_chunk(HALF), thinking_chunk(HALF), call_chunk(0, name="f", arguments=f'{{"a": "{HALF}"}}')],
+    ids=["text", "thinking", "arguments"],
+)
+async def test_half_a_surrogate_pair_is_an_engine_fault_streamed_and_whole(chunk: ChatChunk) -> None:
+    async with service_over([Script(steps=[chunk, finish_chunk()])] * 2) as (service, _):
+        streamed = await all_of(await service.stream(REQUEST, CALLER))
+        with pytest.raises(EngineFaultError, match="not Unicode") as raised:
+            await service.create(REQUEST, CALLER)
+    assert raised.value.message.encode() in streamed
+    assert (
+        b'dragoman_engine_errors_total{cause="api_error",engine="scripted"} 2.0' in service.metrics.render()
+    )
 
 
 async def test_after_its_end_a_stream_says_nothing_more() -> None:
