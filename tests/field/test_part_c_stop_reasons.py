@@ -6,10 +6,12 @@ from typing import Any, get_args
 
 import pytest
 
+from dragoman.engines.dialects.vllm import VLLMDialect
 from dragoman.engines.stops import StopFilter
 from dragoman.errors import EngineFaultError, InvalidRequestError
 from dragoman.translate.stream import MessageStream
 from dragoman.wire.anthropic.response import StopReason
+from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatUsage
 from dragoman.wire.openai_write import chat_body
 from tests.support.answers import (
@@ -145,7 +147,12 @@ def test_c51_stop_sequence_is_an_explicit_null_at_both_ends() -> None:
 
 def test_c52_there_may_be_more_than_four_stop_sequences() -> None:
     stops = [f"stop {n}" for n in range(9)]
-    assert translated(stop_sequences=stops).chat.stop == stops
+    chat = translated(stop_sequences=stops).chat
+    assert chat.stop == stops
+    able = EngineCapabilities(matched_stop=True, reasoning=False)
+    # vLLM takes four: more are matched here, and none is sent
+    assert VLLMDialect().matches_stops_here(chat, able)
+    assert not VLLMDialect().matches_stops_here(translated(stop_sequences=stops[:4]).chat, able)
 
 
 def test_c53_stop_sequences_leave_the_models_own_end_alone() -> None:
