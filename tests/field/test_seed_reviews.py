@@ -124,6 +124,17 @@ def test_seed_i4_tool_choice_none_keeps_the_tools_and_forbids_calls(serve: Serve
     assert (request.tool_choice.mode, len(request.tools)) == ("none", 1)
 
 
+@pytest.mark.parametrize("given", [REQUEST, STREAMED])
+def test_seed_i4_a_call_under_tool_choice_none_never_reaches_the_client(
+    serve: Serve, given: dict[str, Any]
+) -> None:
+    served = serve([answer("hi", calls=[("f", "{}")])])
+    reply = ask(served.url, given | {"tools": [tool()], "tool_choice": {"type": "none"}})
+    assert '"type":"tool_use"' not in reply.text
+    assert "tool_choice" in reply.text
+    assert '"api_error"' in reply.text
+
+
 def test_seed_i5_disable_parallel_tool_use_is_honoured(serve: Serve) -> None:
     served = serve([answer(calls=[("f", "{}"), ("f", "{}")])])
     body = {"tools": [tool()], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}

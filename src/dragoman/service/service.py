@@ -27,7 +27,7 @@ from dragoman.translate.usage import usage_estimate
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.anthropic.response import MessageOut, Usage
 from dragoman.wire.identity import Caller
-from dragoman.wire.openai import ChatRequest, ModelCard
+from dragoman.wire.openai import ChatRequest, ModelCard, ToolChoice
 
 # The beta under which a thinking budget may pass max_tokens.
 _INTERLEAVED = "interleaved-thinking-2025-05-14"
@@ -132,6 +132,7 @@ class MessagesService:
             context_length=capabilities.context_length,
             held_bytes=self._settings.limits.held_bytes,
             parallel=translation.chat.parallel_tool_calls is not False,
+            may_call=translation.chat.tool_choice != ToolChoice("none"),
             input_estimate=usage_estimate(size),
         )
         return Call(caller=caller, model=model, chat=translation.chat, options=options)

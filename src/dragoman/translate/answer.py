@@ -33,7 +33,8 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     model: the name that the client asked for. max_tokens: as asked; 0 wants no content. context_length: in
     tokens, None where it is not known. held_bytes: the bound of what waits while a call is open. parallel
-    False: one call at most is delivered. input_estimate: input tokens, for an engine that tells no usage.
+    False: one call at most is delivered. may_call False: the request forbade calls. input_estimate: input
+    tokens, for an engine that tells no usage.
     """
 
     message_id: str
@@ -45,6 +46,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     held_bytes: int = 4 * 1024 * 1024
     parallel: bool = True
+    may_call: bool = True
     input_estimate: int = 1
 
     @property
@@ -152,6 +154,8 @@ class Answer:
             self._calls(said)
 
     def _calls(self, said: ChatDelta | ChatAnswer) -> None:
+        if not self._options.may_call:
+            raise EngineFaultError("The engine called a tool, which the request's tool_choice forbids.")
         for delta in said.tool_calls or ():
             # In a whole answer every entry is a call, whatever its index and id say.
             call = self._table.new() if isinstance(said, ChatAnswer) else self._table.find(delta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -103,13 +103,29 @@ def test_history_travels_with_its_thinking_and_calls(name: str) -> None:
     assert (thinking["content"], thinking["reasoning"]) == ("", "only this")
 
 
+def test_ollama_sees_no_tools_where_none_may_be_called() -> None:
+    body = written("ollama", request(tools=TOOLS, tool_choice=ToolChoice("none"), parallel_tool_calls=False))
+    assert {"tools", "tool_choice", "parallel_tool_calls"}.isdisjoint(body)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        (name, mode)
+        for name in DIALECTS
+        for mode in ("auto", "none", "required")
+        if (name, mode) != ("ollama", "none")
+    ],
+)
+def test_choices_of_tools(name: str, mode: Literal["auto", "none", "required"]) -> None:
+    asked = request(tools=TOOLS, tool_choice=ToolChoice(mode), parallel_tool_calls=False)
+    body = written(name, asked)
+    assert (body["tool_choice"], body["parallel_tool_calls"]) == (mode, False)
+    assert len(body["tools"]) == 2
+
+
 @pytest.mark.parametrize("name", DIALECTS)
-def test_choices_of_tools(name: str) -> None:
-    for mode in ("auto", "none", "required"):
-        asked = request(tools=TOOLS, tool_choice=ToolChoice(mode), parallel_tool_calls=False)
-        body = written(name, asked)
-        assert (body["tool_choice"], body["parallel_tool_calls"]) == (mode, False)
-        assert len(body["tools"]) == 2
+def test_choices_without_tools(name: str) -> None:
     without = written(name, request(tool_choice=ToolChoice("none"), parallel_tool_calls=False))
     assert {"tool_choice", "parallel_tool_calls"}.isdisjoint(without)
 

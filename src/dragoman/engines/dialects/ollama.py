@@ -8,7 +8,7 @@ import msgspec
 
 from dragoman.engines.dialects.base import Ask, Dialect
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatRequest
+from dragoman.wire.openai import ChatRequest, ToolChoice
 
 
 class _Version(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,8 +49,14 @@ class OllamaDialect(Dialect):
         )
 
     def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
-        """A model that cannot think would refuse any effort."""
+        """Leaves out what Ollama would not obey: it calls as it likes while it sees tools.
+
+        A model that cannot think would refuse any effort.
+        """
         body.pop("top_k", None)
+        if request.tool_choice == ToolChoice("none"):
+            for key in ("tools", "tool_choice", "parallel_tool_calls"):
+                body.pop(key, None)
         if not capabilities.reasoning:
             body.pop("reasoning_effort", None)
         elif request.reasoning.enabled is False:
