@@ -27,6 +27,8 @@ from dragoman.settings import Limits, Timeouts
 
 # uvicorn and llama.cpp close an idle connection after five seconds: ours is closed before.
 KEEP_ALIVE_SECONDS = 4.0
+# Seconds within which the end of a kept connection means that it had been closed before it was used.
+STRAIGHT_AWAY = 0.1
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 _USER = re.compile(r"//[^/]*@")
 _NO_PATH_FOLLOWS = re.compile(r"[\s?#]")
@@ -71,7 +73,7 @@ class Transport:
         self._headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def post(self, path: str, data: bytes) -> aiohttp.ClientResponse:
         """The answer, with its status and headers read."""
@@ -94,60 +96,84 @@ class Transport:
             raise error_of_client(error) from error
 
     async def _request(self, method: str, path: str, data: bytes | None) -> aiohttp.ClientResponse:
-        """A request on a pooled connection; one that had died unused is replaced."""
-        session = self._session_now()
-        while True:
-            trace = SimpleNamespace(reused=False, connects=False)
+        """A request on a pooled connection; where that had died unused, once more on a new one."""
+        context = SimpleNamespace(reused_at=None, connects=False)
+        try:
             try:
-                return await session.request(
-                    method,
-                    self.root + path,
-                    data=None if data is None else _body(data),
-                    trace_request_ctx=trace,
-                    allow_redirects=False,
-                )
+                return await self._try(self._pooled(), context, method, path, data)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # Each turn uses up one idle connection, so this ends.
-                if not trace.reused or isinstance(error, aiohttp.ClientConnectorError) or _began(error):
-                    raise error_of_client(error) from error
-            except aiohttp.ConnectionTimeoutError as error:
-                if trace.connects:
-                    raise error_of_client(error) from error
+                if not _died_unused(error, context.reused_at):
+                    raise
+            return await self._try(self._unpooled(), context, method, path, data)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if isinstance(error, aiohttp.ConnectionTimeoutError) and not context.connects:
                 detail = f"no free connection within {self.timeouts.pool} s"
                 raise OverloadedError("the engine has too much to do", log_detail=detail) from error
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise error_of_client(error) from error
+            raise error_of_client(error) from error
+
+    async def _try(
+        self,
+        session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        method: str,
+        path: str,
+        data: bytes | None,
+    ) -> aiohttp.ClientResponse:
+        return await session.request(
+            method,
+            self.root + path,
+            data=None if data is None else _body(data),
+            trace_request_ctx=context,
+            allow_redirects=False,
+        )
 
     async def aclose(self) -> None:
         """Closes all connections."""
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
-    def _session_now(self) -> aiohttp.ClientSession:
+    def _pooled(self) -> aiohttp.ClientSession:
         # made late: it belongs to the event loop that runs
-        if self._session is None:
-            tracing = aiohttp.TraceConfig()
-            tracing.on_connection_reuseconn.append(_note_reuse)
-            tracing.on_connection_create_start.append(_note_connecting)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._limits.engine_connections, keepalive_timeout=KEEP_ALIVE_SECONDS
-                ),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, connect=self.timeouts.pool, sock_connect=self.timeouts.connect
-                ),
-                headers=self._headers,
-                trace_configs=[tracing],
-                cookie_jar=aiohttp.DummyCookieJar(),
-                middlewares=(),
-            )
-        return self._session
+        if "pooled" not in self._sessions:
+            most = self._limits.engine_connections
+            connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=KEEP_ALIVE_SECONDS)
+            self._sessions["pooled"] = self._session(connector)
+        return self._sessions["pooled"]
+
+    def _unpooled(self) -> aiohttp.ClientSession:
+        """Connections for one request each: the pool may hold more that died."""
+        if "unpooled" not in self._sessions:
+            connector = aiohttp.TCPConnector(limit=self._limits.engine_connections, force_close=True)
+            self._sessions["unpooled"] = self._session(connector)
+        return self._sessions["unpooled"]
+
+    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_reuse)
+        tracing.on_connection_create_start.append(_note_connecting)
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=self.timeouts.pool, sock_connect=self.timeouts.connect
+            ),
+            headers=self._headers,
+            trace_configs=[tracing],
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(),
+        )
 
 
-def _began(error: aiohttp.ClientError) -> bool:
-    """Whether part of an answer had come before the connection ended: such a request is not sent again."""
-    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+def _died_unused(error: aiohttp.ClientError, reused_at: float | None) -> bool:
+    """Whether an idle connection was closed while the request was on its way.
+
+    Then the server has not seen the request. One that ended later, or after a part of an answer, may have
+    carried it to a server that worked on it: that is not sent again.
+    """
+    began = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+    if reused_at is None or began or isinstance(error, aiohttp.ClientConnectorError):
+        return False
+    return asyncio.get_running_loop().time() - reused_at < STRAIGHT_AWAY
 
 
 async def _note_reuse(
@@ -155,7 +181,7 @@ async def _note_reuse(
     context: SimpleNamespace,
     _params: aiohttp.TraceConnectionReuseconnParams,
 ) -> None:
-    context.trace_request_ctx.reused = True
+    context.trace_request_ctx.reused_at = asyncio.get_running_loop().time()
 
 
 async def _note_connecting(

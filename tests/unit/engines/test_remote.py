@@ -22,6 +22,7 @@ from tests.support.fake_openai import (
     Cut,
     FakeOpenAI,
     Hang,
+    Pause,
     Raw,
     chunk,
     event,
@@ -101,6 +102,33 @@ async def test_a_connection_that_died_unused_is_replaced() -> None:
         await read(await engine.stream_chat_completion(ask()))
         assert text_of(await read(await engine.stream_chat_completion(ask()))) == "Hi"
         assert [seen.connection for seen in fake.chats] == [1, 1, 2]
+
+
+async def _warm(fake: FakeOpenAI, engine: RemoteInferenceEngine, connections: int) -> None:
+    """Leaves some idle connections in the pool."""
+    fake.chat(*[events(Pause(0.1), chunk({"content": "a"}), chunk({}, "stop"), DONE)] * connections)
+    streams = await asyncio.gather(*(engine.stream_chat_completion(ask()) for _ in range(connections)))
+    for stream in streams:
+        await read(stream)
+    fake.seen.clear()
+
+
+async def test_a_request_that_the_server_worked_on_is_not_sent_again() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        await _warm(fake, engine, 6)
+        fake.chat(*[Answer(silent=True, pieces=[Pause(0.2), Cut()])] * 9)
+        with pytest.raises(EngineFaultError):
+            await engine.stream_chat_completion(ask())
+        assert len(fake.chats) == 1
+
+
+async def test_of_many_dead_connections_only_one_is_tried() -> None:
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        await _warm(fake, engine, 6)
+        fake.chat(Answer(silent=True, pieces=[Cut()]), hello())
+        assert text_of(await read(await engine.stream_chat_completion(ask()))) == "Hi"
+        assert fake.chats[0].connection <= 6 < fake.chats[1].connection
+        assert "close" in fake.chats[1].headers["connection"]
 
 
 @pytest.mark.parametrize(
