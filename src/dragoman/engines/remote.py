@@ -14,7 +14,7 @@ import msgspec
 
 from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine
 from dragoman.engines.dialects import DIALECTS, detect
-from dragoman.engines.dialects.base import CardList, Dialect, decode_answer
+from dragoman.engines.dialects.base import Ask, CardList, Dialect, Reply, decode_answer
 from dragoman.engines.dialects.errors import ContextOverflowError, error_in_body, error_of_reply
 from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
@@ -58,6 +58,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self._dialect: Dialect | None = self._given
         self._capabilities: dict[str, EngineCapabilities] = {}
         self._asking: dict[str, asyncio.Task[Any]] = {}
+        self._replies: dict[str, dict[tuple[str, bytes], Reply]] = {}
 
     async def start(self) -> None:
         """Asks the server what it is; one that does not say is asked again later, and `health` tells why."""
@@ -67,7 +68,7 @@ class RemoteInferenceEngine(InferenceEngine):
     async def dialect(self) -> Dialect:
         """The dialect that the server speaks, as given or as found."""
         if self._dialect is None:
-            self._dialect = await self._together("", lambda: detect(self._transport.ask))
+            self._dialect = await self._together("", detect)
         return self._dialect
 
     async def capabilities(self, model: str) -> EngineCapabilities:
@@ -77,7 +78,7 @@ class RemoteInferenceEngine(InferenceEngine):
             return known
         dialect = await self.dialect()
         found = await self._together(
-            f"{dialect.name} {model}", lambda: dialect.capabilities(self._transport.ask, model)
+            f"{dialect.name} {model}", lambda ask: dialect.capabilities(ask, model)
         )
         return self._capabilities.setdefault(model, found)
 
@@ -241,11 +242,11 @@ class RemoteInferenceEngine(InferenceEngine):
         except (NotSupportedError, InvalidRequestError):
             return None
 
-    async def _together(self, name: str, question: Callable[[], Awaitable[T]]) -> T:
+    async def _together(self, name: str, question: Callable[[Ask], Awaitable[T]]) -> T:
         """The answer to a question that many may have at a time: it is asked once, and all wait for that."""
         task: asyncio.Task[T] | None = self._asking.get(name)
         if task is None:
-            task = self._asking[name] = asyncio.create_task(self._within_probe(question()))
+            task = self._asking[name] = asyncio.create_task(self._in_parts(name, question))
             task.add_done_callback(lambda done: self._answered(name, done))
         return await asyncio.shield(task)
 
@@ -254,18 +255,38 @@ class RemoteInferenceEngine(InferenceEngine):
         # asked for, so that a failure which nobody waits for any more is no failure of the loop
         _ = task.cancelled() or task.exception()
 
-    async def _within_probe(self, question: Awaitable[T]) -> T:
+    async def _in_parts(self, name: str, question: Callable[[Ask], Awaitable[T]]) -> T:
+        """The answer to a question that is put in several parts, each with its own probe timeout.
+
+        Where the time was too short, the parts that were answered are kept for the next attempt.
+        """
+        replies = self._replies.pop(name, {})
+
+        async def ask(path: str, body: object) -> Reply:
+            part = (path, msgspec.json.encode(body))
+            if part in replies:
+                return replies[part]
+            reply = await self._transport.ask(path, body)
+            if reply.status == 200:
+                replies[part] = reply
+            return reply
+
         try:
-            async with asyncio.timeout(self._timeouts.probe):
-                return await question
+            async with asyncio.timeout(self._timeouts.first_byte):
+                return await question(ask)
+        except EngineTimeoutError:
+            self._replies[name] = replies
+            raise
         except TimeoutError as error:
-            detail = f"no description of itself within {self._timeouts.probe} s"
+            self._replies[name] = replies
+            detail = f"no description of itself within {self._timeouts.first_byte} s"
             raise EngineTimeoutError("the engine did not answer in time", log_detail=detail) from error
 
     def _forget(self) -> None:
         """What comes back at this address may be another server."""
         self._dialect = self._given
         self._capabilities.clear()
+        self._replies.clear()
 
 
 class WholeStream(ChatStream):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import msgspec
 import pytest
 
 from dragoman.engines.base import EngineUnreachableError
@@ -127,6 +129,43 @@ async def test_a_probe_that_takes_too_long_is_a_timeout() -> None:
     async with FakeOpenAI({"/v1/models": slow}) as fake, remote(fake, "auto", timeouts) as engine:
         health = await engine.health()
         assert health.status == "failed"
+
+
+def _slowly(answered: dict[str, Any]) -> dict[str, Route | Answer]:
+    """Routes that take a part of the probe timeout each."""
+    return {path: Answer(pieces=[Pause(0.2), msgspec.json.encode(said)]) for path, said in answered.items()}
+
+
+VLLM: dict[str, Any] = {
+    "/v1/models": {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 64}]},
+    "/tokenize": {"count": 1, "tokens": [1]},
+    "/detokenize": {"prompt": "alpha-1"},
+}
+
+
+async def test_every_question_has_the_probe_timeout_for_itself() -> None:
+    async with FakeOpenAI(_slowly(VLLM)) as fake, remote(fake, "auto", Timeouts(probe=0.5)) as engine:
+        # one after the other they take more than twice that long
+        assert (await engine.capabilities("m")).context_length == 64
+
+
+async def test_what_was_answered_before_a_silence_is_not_asked_again() -> None:
+    silent = Answer(silent=True, pieces=[Hang()])
+    routes = _slowly(VLLM) | {"/detokenize": silent}
+    async with FakeOpenAI(routes) as fake, remote(fake, "vllm", Timeouts(probe=0.5)) as engine:
+        for _ in range(2):
+            with pytest.raises(EngineTimeoutError):
+                await engine.capabilities("m")
+        assert [seen.path for seen in fake.seen] == ["/tokenize", "/detokenize", "/detokenize"]
+        fake.routes["/detokenize"] = reply(VLLM["/detokenize"])
+        assert (await engine.capabilities("m")).counting
+
+
+async def test_all_questions_together_have_a_bound() -> None:
+    timeouts = Timeouts(probe=0.5, first_byte=0.3)
+    async with FakeOpenAI(_slowly(VLLM)) as fake, remote(fake, "vllm", timeouts) as engine:
+        with pytest.raises(EngineTimeoutError):
+            await engine.capabilities("m")
 
 
 async def test_an_engine_that_cannot_count_says_so() -> None:
