@@ -49,10 +49,12 @@ class ChatStream(ABC):
 class InferenceEngine(ABC):
     """One engine, or many that look like one. All calls raise `DragomanError`s only.
 
-    Cancelling a call (task cancellation) cancels the engine's work.
+    Cancelling a call (task cancellation) cancels the engine's work. `named_models`: what the settings say
+    that it serves, known before it answers.
     """
 
     name: str
+    named_models: tuple[str, ...] = ()
 
     async def start(self) -> None:
         """Makes the engine ready: connects, loads, finds the dialect. Called once."""

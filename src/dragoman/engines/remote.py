@@ -51,6 +51,7 @@ class RemoteInferenceEngine(InferenceEngine):
         root = engine_root(entry.url)
         key = _key(entry)
         self.name = entry.name or urlsplit(root).netloc
+        self.named_models = entry.models
         self._entry = entry
         self._timeouts = timeouts or Timeouts()
         self._transport = Transport(root, key, self._timeouts, limits or Limits())
@@ -77,9 +78,7 @@ class RemoteInferenceEngine(InferenceEngine):
         if known is not None:
             return known
         dialect = await self.dialect()
-        found = await self._together(
-            f"{dialect.name} {model}", lambda ask: dialect.capabilities(ask, model)
-        )
+        found = await self._together(f"{dialect.name} {model}", lambda ask: dialect.capabilities(ask, model))
         return self._capabilities.setdefault(model, found)
 
     async def models(self) -> list[ModelCard]:

@@ -35,7 +35,7 @@ class Member:
     def __init__(self, engine: InferenceEngine) -> None:
         self.engine = engine
         self.name = engine.name
-        self.models: list[ModelCard] = []
+        self.models = [ModelCard(id=model) for model in engine.named_models]
         self.health = EngineHealth("loading", "not asked yet")
         self.in_flight = 0
 
@@ -95,23 +95,26 @@ class InferenceEngineClient(InferenceEngine):
         """The served model for a requested name: the name itself, else by alias.
 
         Raises `NotFoundError` with the list of names; `OverloadedError` while no engine has said what it
-        serves.
+        serves, and for a model that the settings mean while it may be that of an engine which is away.
         """
         served = [card.id for card in self._cards()]
         if requested in served:
             return requested
         if not served:
             raise OverloadedError("no engine is ready yet", log_detail=self._summary())
-        target = next(
-            (to for pattern, to in self._settings.aliases.items() if _pattern(pattern).fullmatch(requested)),
-            None,
-        )
-        if target == "":
-            return served[0]
-        if target in served:
-            return target
         shown = requested if len(requested) <= _LONGEST_NAME else f"{requested[:_LONGEST_NAME]}..."
-        raise NotFoundError(f"model: {shown} is not served here; there is {', '.join(served)}")
+        target = self._target(requested)
+        if target is None:
+            raise NotFoundError(f"model: {shown} is not served here; there is {', '.join(served)}")
+        meant = target or self._settings.default_model or served[0]
+        if meant in served:
+            return meant
+        if not self._are_all_well:
+            raise OverloadedError("no engine that serves this model is ready", log_detail=self._summary())
+        role = "an alias of" if target else "an alias of the default model"
+        raise NotFoundError(
+            f"model: {shown} is {role} {meant}, which is not served here; there is {', '.join(served)}"
+        )
 
     async def models(self) -> list[ModelCard]:
         """All models that are served, the default first."""
@@ -165,14 +168,20 @@ class InferenceEngineClient(InferenceEngine):
         default = cards.pop(self._settings.default_model, None)
         return [*([default] if default else []), *cards.values()]
 
+    def _target(self, requested: str) -> str | None:
+        """What the first alias that fits a name means; None where none does."""
+        aliases = self._settings.aliases.items()
+        return next((to for pattern, to in aliases if _pattern(pattern).fullmatch(requested)), None)
+
+    @property
+    def _are_all_well(self) -> bool:
+        return all(member.is_well for member in self._members.values())
+
     def _check_default(self) -> None:
         default, cards = self._settings.default_model, self._cards()
         if default and cards and cards[0].id != default:
             served = ", ".join(card.id for card in cards)
-            text = (
-                f"default_model {default} is not served yet, the default is {cards[0].id}; there is {served}"
-            )
-            log(logging.WARNING, text, {})
+            log(logging.WARNING, f"default_model {default} is not served; there is {served}", {})
 
     def _serving(self, model: str) -> list[Member]:
         """The well engines that serve a model; where none is well, all that serve it."""
@@ -197,8 +206,7 @@ class InferenceEngineClient(InferenceEngine):
 
     async def _look_on(self) -> None:
         while True:
-            is_calm = all(member.is_well for member in self._members.values())
-            await asyncio.sleep(CALM_INTERVAL if is_calm else ANXIOUS_INTERVAL)
+            await asyncio.sleep(CALM_INTERVAL if self._are_all_well else ANXIOUS_INTERVAL)
             try:
                 await self.look()
             except Exception as error:  # noqa: BLE001 - one engine's bug must not end the looking at all of them

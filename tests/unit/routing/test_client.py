@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -88,8 +89,41 @@ async def test_the_default_model_comes_first() -> None:
     async with started([engine("one", "a", "b")], Settings(default_model="b")) as client:
         assert [card.id for card in await client.models()] == ["b", "a"]
         assert client.resolve("claude-opus-5") == "b"
-    async with started([engine("one", "a", "b")], Settings(default_model="gone")) as client:
-        assert client.resolve("claude-opus-5") == "a"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (Settings(default_model="gone"), "claude-opus-5 is an alias of the default model gone, which is"),
+        (Settings(aliases={"claude-*": "gone"}), "claude-opus-5 is an alias of gone, which is"),
+    ],
+)
+async def test_another_model_never_takes_the_place_of_the_one_that_is_meant(
+    settings: Settings, told: str
+) -> None:
+    one, two = engine("one", "a", "b"), engine("two", "c", status="unreachable")
+    async with started([one, two], settings) as client:
+        # it may be a model of the engine that is away
+        with pytest.raises(OverloadedError, match="no engine that serves this model is ready"):
+            client.resolve("claude-opus-5")
+        assert client.resolve("a") == "a"
+        two.status = "ok"
+        await client.look()
+        with pytest.raises(NotFoundError) as raised:
+            client.resolve("claude-opus-5")
+        assert raised.value.message == f"model: {told} not served here; there is a, b, c"
+
+
+async def test_a_model_that_the_settings_name_is_known_before_its_engine_answers() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        entry = EngineEntry(url=f"http://127.0.0.1:{closed.getsockname()[1]}", models=("x", "y"))
+        async with started([RemoteInferenceEngine(entry), engine("one", "a")]) as client:
+            assert [card.id for card in await client.models()] == ["x", "y", "a"]
+            assert client.resolve("claude-opus-5") == "x"
+            with pytest.raises(EngineUnreachableError):
+                await client.chat_completion(ask("x"))
+            assert (await client.chat_completion(ask("a"))).engine == "one"
 
 
 async def test_models_of_several_engines_are_listed_once() -> None:
@@ -296,7 +330,7 @@ async def test_a_default_that_nobody_serves_is_told(
 ) -> None:
     monkeypatch.setattr(LOGGER, "propagate", True)
     async with started([engine("one", "a")], Settings(default_model="b")):
-        assert "default_model b is not served yet, the default is a; there is a" in caplog.text
+        assert "default_model b is not served; there is a" in caplog.text
     caplog.clear()
     async with started([engine("one", "a", "b")], Settings(default_model="b")):
         assert caplog.text == ""
