@@ -58,7 +58,10 @@ def test_an_engine_that_is_down_is_waited_for(workers: str, tmp_path: Path) -> N
         process.signal()
         status, said, errors = process.ended()
     assert status == 0
-    assert "none yet: no engine answers" in said
+    assert "models: none yet\n127.0.0.1:9 is unreachable: no connection to 127.0.0.1 port 9: " in said
+    assert errors.count('the engine is unreachable engine=127.0.0.1:9 status=unreachable detail="no') == int(
+        workers
+    )
     assert "Traceback" not in errors
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.text import Text
 
@@ -18,12 +20,20 @@ _SHORT_PROMPT = (
 
 
 def show(
-    console: Console, address: str, models: list[ModelCard], *, has_keys: bool, embedded: bool = False
+    console: Console,
+    address: str,
+    models: list[ModelCard],
+    troubles: Sequence[str] = (),
+    *,
+    has_keys: bool,
+    embedded: bool = False,
 ) -> None:
-    """Prints it. Keys are never shown."""
+    """Prints it, with what keeps engines from being used. Keys are never shown."""
     console.print(Text.assemble(f"Dragoman {__version__} is ready on ", (address, "bold")), soft_wrap=True)
-    names = ", ".join(card.id for card in models) or "none yet: no engine answers"
+    names = ", ".join(card.id for card in models) or "none yet"
     console.print(f"models: {names}", markup=False, highlight=False, soft_wrap=True)
+    for trouble in troubles:
+        console.print(Text(trouble, style="yellow"), soft_wrap=True)
     default = models[0] if models else ModelCard(id="claude-default")
     key = "YOUR-KEY" if has_keys else "any-word"
     exports = [f"export {name}={value}" for name, value in claude_code(address, default, key).items()]

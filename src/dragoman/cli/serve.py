@@ -76,11 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     with bind(settings) as sock, _ending_early():
         address = address_of(sock)
 
-        def ready(models: list[ModelCard]) -> None:
+        def ready(models: list[ModelCard], troubles: list[str]) -> None:
             banner.show(
                 console,
                 address,
                 models,
+                troubles,
                 has_keys=bool(settings.api_keys),
                 embedded=not settings.engines,
             )
@@ -106,14 +107,14 @@ def _ending_early() -> Iterator[None]:
 
 
 async def _serve_all(
-    settings: Settings, sock: socket.socket, ready: Callable[[list[ModelCard]], None]
+    settings: Settings, sock: socket.socket, ready: Callable[[list[ModelCard], list[str]], None]
 ) -> None:
     report = ConsoleReport()
     if not settings.engines:
         report.note("starting the embedded engine")
     if settings.workers == 1:
         client = build_client(settings, report)
-        await serve(settings, sock, lambda _server, models: ready(models), client=client)
+        await serve(settings, sock, lambda server, models: ready(models, server.troubles), client=client)
     elif settings.engines:
         await Supervisor(settings, sock, ready).run()
     else:

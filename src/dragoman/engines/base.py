@@ -7,20 +7,39 @@ from typing import Literal
 
 import msgspec
 
-from dragoman.errors import OverloadedError
+from dragoman.errors import DragomanError, EngineConfigurationError, OverloadedError
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
 
+HealthStatus = Literal["ok", "loading", "unreachable", "failed", "misconfigured"]
+# What a client reads when it is our settings that an engine does not accept.
+CONFIGURATION = "the engine is not set up for this request; the server's log says what is missing"
+
 
 class EngineHealth(msgspec.Struct, frozen=True):
-    """Whether an engine can take a request now, and why not."""
+    """Whether an engine can take a request now, and why not.
 
-    status: Literal["ok", "loading", "unreachable", "failed"]
+    "misconfigured": it refuses our key or our address, which no waiting mends.
+    """
+
+    status: HealthStatus
     detail: str = ""
 
 
 class EngineUnreachableError(OverloadedError):
     """529: nothing answers at the engine's address; it has not seen the request."""
+
+
+def unwell(error: DragomanError) -> EngineHealth:
+    """The health of an engine that answers a question about itself with an error."""
+    status: HealthStatus = "failed"
+    if isinstance(error, EngineUnreachableError):
+        status = "unreachable"
+    elif isinstance(error, OverloadedError):
+        status = "loading"
+    elif isinstance(error, EngineConfigurationError):
+        status = "misconfigured"
+    return EngineHealth(status, error.log_detail or error.message)
 
 
 class ChatStream(ABC):

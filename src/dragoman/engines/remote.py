@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine
+from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine, unwell
 from dragoman.engines.dialects import DIALECTS, detect
 from dragoman.engines.dialects.base import Ask, CardList, Dialect, Reply, decode_answer
-from dragoman.engines.dialects.errors import ContextOverflowError, error_in_body, error_of_reply
+from dragoman.engines.dialects.errors import REFUSES_KEY, ContextOverflowError, error_in_body, error_of_reply
 from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.transport import Transport, engine_root, read_whole, refusal
@@ -26,7 +26,6 @@ from dragoman.errors import (
     EngineTimeoutError,
     InvalidRequestError,
     NotSupportedError,
-    OverloadedError,
     PromptTooLongError,
     SettingsError,
 )
@@ -85,8 +84,8 @@ class RemoteInferenceEngine(InferenceEngine):
         """What the server lists, or of that what the entry names, in the entry's order."""
         reply = await self._transport.ask("/v1/models")
         listed = reply.read(CardList)
-        if listed is None and not self._entry.models:
-            raise error_of_reply(reply.status if reply.status != 200 else 500, reply.body)
+        if reply.status in REFUSES_KEY or (listed is None and not self._entry.models):
+            raise _no_list(reply)
         cards = {
             card.id: ModelCard(id=card.id, created=card.created_at, context_length=card.context_length)
             for card in (listed.data if listed else ())
@@ -121,17 +120,13 @@ class RemoteInferenceEngine(InferenceEngine):
         try:
             dialect = await self.dialect()
             reply = await self._transport.ask(dialect.health_path)
-        except EngineUnreachableError as error:
-            self._forget()
-            return EngineHealth("unreachable", error.log_detail)
-        except OverloadedError as error:
-            return EngineHealth("loading", error.log_detail)
         except DragomanError as error:
-            return EngineHealth("failed", error.log_detail or error.message)
-        if reply.status == 503:
-            return EngineHealth("loading", f"status {reply.status}")
-        is_up = reply.status < 500 and reply.status not in {401, 403}
-        return EngineHealth("ok") if is_up else EngineHealth("failed", f"status {reply.status}")
+            if isinstance(error, EngineUnreachableError):
+                self._forget()
+            return unwell(error)
+        if reply.status == 503 or reply.status in REFUSES_KEY:
+            return unwell(error_of_reply(reply.status, reply.body))
+        return EngineHealth("ok") if reply.status < 500 else EngineHealth("failed", f"status {reply.status}")
 
     async def aclose(self) -> None:
         """Closes all connections."""
@@ -315,6 +310,13 @@ def _key(entry: EngineEntry) -> str:
     except KeyError:
         message = f"engines: key_env names the environment variable {entry.key_env}, which is not set"
         raise SettingsError(message) from None
+
+
+def _no_list(reply: Reply) -> DragomanError:
+    if reply.status != 200:
+        return error_of_reply(reply.status, reply.body)
+    detail = "/v1/models answers with something that is no list of models; is the address right?"
+    return EngineFaultError("the engine failed to answer", log_detail=detail)
 
 
 def _too_long(prompt: int | None, maximum: int | None, error: ContextOverflowError) -> DragomanError:

@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from dragoman.engines.base import ChatStream, EngineHealth, InferenceEngine
+from dragoman.engines.base import ChatStream, EngineHealth, HealthStatus, InferenceEngine
 from dragoman.engines.scripts import (
     Cut,
     Delay,
@@ -109,12 +109,12 @@ class ScriptedInferenceEngine(InferenceEngine):
         name: str = "scripted",
         models: Sequence[str] = ("scripted",),
         capabilities: EngineCapabilities = SCRIPTED_CAPABILITIES,
-        status: Literal["ok", "loading", "unreachable", "failed"] = "ok",
+        status: HealthStatus = "ok",
     ) -> None:
         self.name = name
         self.calls: list[ScriptedCall] = []
         self.counted: list[ChatRequest] = []
-        self.status: Literal["ok", "loading", "unreachable", "failed"] = status
+        self.status = status
         self._pick = _picker(scripts)
         self._models = [ModelCard(id=model, context_length=capabilities.context_length) for model in models]
         self._capabilities = capabilities

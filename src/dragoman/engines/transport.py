@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import io
+import os
 import re
 import time
 from types import SimpleNamespace
@@ -295,7 +296,13 @@ def retry_after(value: str | None) -> float | None:
 def error_of_client(error: Exception) -> DragomanError:
     """Our error for a failure of the HTTP client before an answer came."""
     detail = f"{type(error).__name__}: {error}"
-    if isinstance(error, aiohttp.ConnectionTimeoutError | aiohttp.ClientConnectorError):
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number, text = error.os_error.errno, error.os_error.strerror or str(error.os_error)
+        # the system's own word for it: asyncio puts the address in its place
+        why = os.strerror(number) if number is not None and number > 0 else text
+        detail = f"no connection to {error.host} port {error.port}: {why}"
+        return EngineUnreachableError("the engine cannot be reached", log_detail=detail)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
         return EngineUnreachableError("the engine cannot be reached", log_detail=detail)
     if isinstance(error, TimeoutError):
         return EngineTimeoutError("the engine did not answer in time", log_detail=detail)

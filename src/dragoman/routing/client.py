@@ -10,14 +10,28 @@ from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine
+from dragoman.engines.base import (
+    CONFIGURATION,
+    ChatStream,
+    EngineHealth,
+    EngineUnreachableError,
+    InferenceEngine,
+    unwell,
+)
 from dragoman.engines.registry import build_engines
-from dragoman.errors import DragomanError, NotFoundError, OverloadedError, SettingsError
+from dragoman.errors import (
+    DragomanError,
+    EngineConfigurationError,
+    NotFoundError,
+    OverloadedError,
+    SettingsError,
+)
 from dragoman.observe.logs import log
+from dragoman.routing.member import CountedStream, Member
 from dragoman.routing.policy import Candidate, choose, common
 from dragoman.settings import Settings
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from dragoman.wire.openai import ChatCompletion, ChatRequest, ModelCard
 
 if TYPE_CHECKING:
     from dragoman.models.progress import Report
@@ -27,38 +41,6 @@ CALM_INTERVAL = 10.0
 ANXIOUS_INTERVAL = 1.0
 # What an error repeats of a name that nobody knows, in characters.
 _LONGEST_NAME = 200
-
-
-class Member:
-    """An engine among others, with what was last seen of it."""
-
-    def __init__(self, engine: InferenceEngine) -> None:
-        self.engine = engine
-        self.name = engine.name
-        self.models = [ModelCard(id=model) for model in engine.named_models]
-        self.health = EngineHealth("loading", "not asked yet")
-        self.in_flight = 0
-
-    @property
-    def is_well(self) -> bool:
-        """Whether it may be given a call."""
-        return self.health.status == "ok"
-
-    async def look(self) -> None:
-        """Asks how it is and what it serves; an engine that does not say keeps what it said before."""
-        health = await self.engine.health()
-        if health.status == "ok":
-            try:
-                self.models = await self.engine.models()
-            except DragomanError as error:
-                health = EngineHealth("failed", error.log_detail or error.message)
-            else:
-                health = health if self.models else EngineHealth("loading", "it serves no model yet")
-        self.health = health
-
-    def serves(self, model: str) -> bool:
-        """Whether the model is among those it said it serves."""
-        return any(card.id == model for card in self.models)
 
 
 class InferenceEngineClient(InferenceEngine):
@@ -101,7 +83,7 @@ class InferenceEngineClient(InferenceEngine):
         if requested in served:
             return requested
         if not served:
-            raise OverloadedError("no engine is ready yet", log_detail=self._summary())
+            raise self._nothing_served()
         shown = requested if len(requested) <= _LONGEST_NAME else f"{requested[:_LONGEST_NAME]}..."
         target = self._target(requested)
         if target is None:
@@ -152,6 +134,14 @@ class InferenceEngineClient(InferenceEngine):
             return EngineHealth(member.health.status, self._summary())
         return EngineHealth("failed", "no engine is set up")
 
+    def troubles(self) -> list[str]:
+        """What keeps engines from being used, a sentence for each that is not well."""
+        return [
+            f"{member.name} is {member.health.status}: {member.health.detail}"
+            for member in self._members.values()
+            if not member.is_well
+        ]
+
     async def aclose(self) -> None:
         """Closes every engine."""
         looking, self._looking = self._looking, None
@@ -177,6 +167,13 @@ class InferenceEngineClient(InferenceEngine):
     def _are_all_well(self) -> bool:
         return all(member.is_well for member in self._members.values())
 
+    def _nothing_served(self) -> DragomanError:
+        """Later it may be otherwise, unless it is our settings that no engine accepts."""
+        members = self._members.values()
+        if members and all(member.health.status == "misconfigured" for member in members):
+            return EngineConfigurationError(CONFIGURATION, log_detail=self._summary())
+        return OverloadedError("no engine is ready yet", log_detail=self._summary())
+
     def _check_default(self) -> None:
         default, cards = self._settings.default_model, self._cards()
         if default and cards and cards[0].id != default:
@@ -199,7 +196,7 @@ class InferenceEngineClient(InferenceEngine):
         try:
             yield member
         except EngineUnreachableError as error:
-            member.health = EngineHealth("unreachable", error.log_detail)
+            member.saw(unwell(error))
             raise
         finally:
             member.in_flight -= 1
@@ -217,34 +214,6 @@ class InferenceEngineClient(InferenceEngine):
             f"{member.name}: {member.health.status} {member.health.detail}".strip()
             for member in self._members.values()
         )
-
-
-class CountedStream(ChatStream):
-    """A stream that counts as a call in flight at its engine until it ends."""
-
-    def __init__(self, stream: ChatStream, member: Member) -> None:
-        self.engine = stream.engine
-        self._stream = stream
-        self._member: Member | None = member
-        member.in_flight += 1
-
-    async def __anext__(self) -> list[ChatChunk]:
-        """The next batch."""
-        try:
-            return await anext(self._stream)
-        except BaseException:
-            self._end()
-            raise
-
-    async def aclose(self) -> None:
-        """Stops the engine's work."""
-        self._end()
-        await self._stream.aclose()
-
-    def _end(self) -> None:
-        member, self._member = self._member, None
-        if member is not None:
-            member.in_flight -= 1
 
 
 @lru_cache(maxsize=256)

@@ -121,6 +121,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready(self, await self._models())
 
+    @property
+    def troubles(self) -> list[str]:
+        """What keeps engines from being used."""
+        return self._service.client.troubles()
+
     async def _models(self) -> list[ModelCard]:
         try:
             return await self._service.models()

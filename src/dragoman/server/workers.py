@@ -28,8 +28,10 @@ _spawn = multiprocessing.get_context("spawn")
 _PAUSE = 1.0
 # How much longer than its own limit a worker may take to end, in seconds.
 _GRACE = 10.0
-Word = str | list[ModelCard]
-"""What a worker says first: the models that it serves, or why it does not."""
+Standing = tuple[list[ModelCard], list[str]]
+"""The models that are served, and what keeps engines from being used."""
+Word = str | Standing
+"""What a worker says first: how it stands, or why it does not serve."""
 
 
 class Worker:
@@ -66,7 +68,7 @@ class Supervisor:
     """Keeps `settings.workers` processes running on a socket until a signal comes."""
 
     def __init__(
-        self, settings: Settings, sock: socket.socket, on_ready: Callable[[list[ModelCard]], None]
+        self, settings: Settings, sock: socket.socket, on_ready: Callable[[list[ModelCard], list[str]], None]
     ) -> None:
         self._settings = settings
         self._sock = sock
@@ -114,7 +116,7 @@ class Supervisor:
         if not isinstance(word, str):
             self._were_ready += 1
             if self._were_ready == self._settings.workers:
-                self._on_ready(word)
+                self._on_ready(*word)
         elif not self._signals and self._were_ready < self._settings.workers:
             raise EngineUnavailableError(word)
 
@@ -147,7 +149,7 @@ def work(settings: Settings, sock: socket.socket, line: Connection) -> None:
     configure(settings.log_level, settings.log_format)
 
     def ready(server: Server, models: list[ModelCard]) -> None:
-        line.send(models)
+        line.send((models, server.troubles))
         asyncio.get_running_loop().add_reader(line.fileno(), parent_gone, server)
 
     def parent_gone(server: Server) -> None:

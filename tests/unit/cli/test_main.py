@@ -215,7 +215,7 @@ def test_the_banner_holds_lines_to_copy() -> None:
 
 def test_the_banner_without_models_and_with_keys() -> None:
     said = shown([], has_keys=True)
-    assert "none yet: no engine answers" in said
+    assert "models: none yet" in said
     assert "ANTHROPIC_AUTH_TOKEN=YOUR-KEY" in said
     assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in said
 

@@ -78,7 +78,7 @@ async def test_a_server_without_a_list_needs_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(200, "ok"), (404, "ok"), (503, "loading"), (401, "failed"), (500, "failed")]
+    ("status", "said"), [(200, "ok"), (404, "ok"), (503, "loading"), (401, "misconfigured"), (500, "failed")]
 )
 async def test_health_is_what_the_server_says(status: int, said: str) -> None:
     async with FakeOpenAI({"/v1/models": reply({}, status)}) as fake, remote(fake) as engine:
@@ -90,7 +90,7 @@ async def test_health_of_a_server_that_is_still_loading_or_refuses_the_key() -> 
         await engine.start()
         assert (await engine.health()).status == "loading"
         fake.routes["/v1/models"] = reply({}, 401)
-        assert (await engine.health()).status == "failed"
+        assert (await engine.health()).status == "misconfigured"
         fake.routes["/v1/models"] = reply({"data": []})
         assert (await engine.health()).status == "ok"
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from dragoman.engines.base import EngineUnreachableError
 from dragoman.engines.remote import RemoteInferenceEngine
+from dragoman.engines.transport import error_of_client
 from dragoman.errors import (
     DragomanError,
     EngineConfigurationError,
@@ -263,6 +267,21 @@ async def test_a_connection_that_does_not_come_about_is_no_engine() -> None:
         await engine.aclose()
         for connection in waiting:
             connection.close()
+
+
+@pytest.mark.parametrize(
+    ("cause", "why"),
+    [
+        (OSError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 80)"), "Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (OSError("several causes"), "several causes"),
+    ],
+)
+def test_why_there_is_no_connection_is_said_in_words(cause: OSError, why: str) -> None:
+    place: Any = SimpleNamespace(host="engine", port=80, is_ssl=False, ssl=True)
+    error = error_of_client(aiohttp.ClientConnectorError(place, cause))
+    assert type(error) is EngineUnreachableError
+    assert error.log_detail == f"no connection to engine port 80: {why}"
 
 
 @pytest.mark.parametrize("answer", [Answer(silent=True, pieces=[Hang()]), events(Hang())])

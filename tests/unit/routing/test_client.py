@@ -22,12 +22,20 @@ from dragoman.engines.scripted import (
     refuse,
     text_chunk,
 )
-from dragoman.errors import EngineFaultError, NotFoundError, OverloadedError, SettingsError
+from dragoman.errors import (
+    EngineConfigurationError,
+    EngineFaultError,
+    NotFoundError,
+    OverloadedError,
+    SettingsError,
+)
 from dragoman.observe.logs import LOGGER
 from dragoman.routing import client as client_module
 from dragoman.routing.client import InferenceEngineClient, build_client
 from dragoman.settings import EngineEntry, Settings
 from dragoman.wire.openai import ChatMessage, ChatRequest, ModelCard
+from tests.support.fake_openai import Answer as FakeAnswer
+from tests.support.fake_openai import FakeOpenAI, Route, reply
 
 
 def engine(name: str, *models: str, **given: Any) -> ScriptedInferenceEngine:
@@ -236,6 +244,80 @@ async def test_it_is_well_while_one_engine_is() -> None:
         assert health.status == "unreachable"
         assert "one: unreachable; two: loading" in health.detail
     assert (await InferenceEngineClient([]).health()).status == "failed"
+
+
+def _told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, str]]]:
+    """The lines about engines' health."""
+    lines = [(record.levelname, record.__dict__["fields"]) for record in caplog.records]
+    return [(level, fields) for level, fields in lines if "status" in fields]
+
+
+async def test_each_change_of_an_engines_health_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    caplog.set_level("DEBUG", LOGGER.name)
+    gone = EngineUnreachableError("gone", log_detail="no connection")
+    one = engine("one", scripts=[refuse(gone), refuse(gone)])
+    async with started([one]) as client:
+        for status in ("loading", "loading", "ok", "ok"):
+            one.status = status
+            await client.look()
+        for _ in range(2):
+            with pytest.raises(EngineUnreachableError):
+                await client.chat_completion(ask())
+    assert _told(caplog) == [
+        ("DEBUG", {"engine": "one", "status": "ok"}),
+        ("INFO", {"engine": "one", "status": "loading"}),
+        ("INFO", {"engine": "one", "status": "ok"}),
+        ("WARNING", {"engine": "one", "status": "unreachable", "detail": "no connection"}),
+    ]
+
+
+HTML = FakeAnswer(content_type="text/html", pieces=[b"<html>Sign in</html>"])
+
+
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        (reply({"error": "wrong key"}, 401), "misconfigured: the engine refuses our key: status 401"),
+        (reply({"detail": "no"}, 404), "misconfigured: engine status 404"),
+        (reply({"data": []}), "loading: it serves no model yet"),
+        (HTML, "failed: /v1/models answers with something that is no list of models; is the address right?"),
+        (reply({}, 503), "loading: engine status 503"),
+    ],
+)
+async def test_what_keeps_an_engine_from_being_used_is_told(listed: FakeAnswer, told: str) -> None:
+    routes: dict[str, Route | FakeAnswer] = {"/v1/models": listed}
+    async with FakeOpenAI(routes) as fake:
+        entry = EngineEntry(url=fake.url, name="gpu", dialect="vllm")
+        fake.routes["/health"] = reply({})
+        async with started([RemoteInferenceEngine(entry)]) as client:
+            (trouble,) = client.troubles()
+            assert trouble.startswith(f"gpu is {told}")
+
+
+@pytest.mark.parametrize("models", [(), ("m",)])
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_key_that_the_engine_refuses_is_our_configuration(
+    status: int, models: tuple[str, ...]
+) -> None:
+    refused = reply({"error": {"message": "wrong key"}}, status)
+    async with FakeOpenAI({"/v1/models": refused}) as fake:
+        remote = RemoteInferenceEngine(EngineEntry(url=fake.url, key="wrong", models=models))
+        async with started([remote]) as client:
+            assert (await client.health()).status == "misconfigured"
+            with pytest.raises(EngineConfigurationError) as raised:
+                await client.chat_completion(ask(client.resolve("claude-x")))
+            assert str(status) in raised.value.log_detail
+            assert raised.value.should_retry is False
+
+
+async def test_beside_an_engine_that_may_come_a_refused_key_is_a_matter_of_time() -> None:
+    engines = [engine("one", status="misconfigured"), engine("two", status="loading")]
+    async with started(engines) as client:
+        with pytest.raises(OverloadedError):
+            client.resolve("claude-x")
 
 
 class Unlisting(ScriptedInferenceEngine):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dragoman.engines.dialects.base import Ask, CardList, Dialect
-from dragoman.engines.dialects.errors import error_of_reply
+from dragoman.engines.dialects.errors import REFUSES_KEY, error_of_reply
 from dragoman.engines.dialects.generic import GenericDialect
 from dragoman.engines.dialects.llamacpp import LlamaCppDialect
 from dragoman.engines.dialects.ollama import OllamaDialect
@@ -25,7 +25,7 @@ _OWNERS = {"llamacpp": "llamacpp", "sglang": "sglang", "vllm": "vllm", "library"
 async def detect(ask: Ask) -> Dialect:
     """The dialect of the server that answers; raises what `ask` raises, or that the key was refused."""
     reply = await ask("/v1/models", None)
-    if reply.status in {401, 403, 503}:
+    if reply.status == 503 or reply.status in REFUSES_KEY:
         raise error_of_reply(reply.status, reply.body)
     cards = reply.read(CardList)
     for card in cards.data if cards else ():

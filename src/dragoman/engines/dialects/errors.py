@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dragoman.engines.base import CONFIGURATION
 from dragoman.engines.dialects.overflow import Overflow, find_overflow
 from dragoman.errors import (
     DragomanError,
@@ -56,6 +57,8 @@ _IMAGE = re.compile(
     re.IGNORECASE,
 )
 _LOG_BYTES = 2000
+# An engine that answers so takes no key, or another one.
+REFUSES_KEY = frozenset({401, 403})
 
 
 class EngineError(msgspec.Struct, frozen=True):
@@ -70,7 +73,8 @@ class EngineError(msgspec.Struct, frozen=True):
 def error_of_reply(status: int, body: bytes, retry_after: float | None = None) -> DragomanError:
     """The error of an HTTP answer whose status is no success."""
     said = _decoded(body)
-    detail = f"engine status {status}: {body[:_LOG_BYTES].decode('utf-8', 'replace')}"
+    said_so = "the engine refuses our key: status" if status in REFUSES_KEY else "engine status"
+    detail = f"{said_so} {status}: {body[:_LOG_BYTES].decode('utf-8', 'replace')}"
     if said is None:
         # without JSON it is not the engine's own word, but a proxy may still say "later" or "not here"
         status = status if status in {401, 403, 404, 429, 503, 504, 529} else 500
@@ -131,7 +135,9 @@ def _status(said: EngineError) -> int:
 
 
 def _mapped(status: int, said: EngineError, detail: str, retry_after: float | None) -> DragomanError:
-    overflow = find_overflow(said.message, (said.code, said.kind)) if status not in {401, 403, 429} else None
+    overflow = (
+        find_overflow(said.message, (said.code, said.kind)) if status not in REFUSES_KEY | {429} else None
+    )
     if overflow is not None:
         prompt = said.numbers.prompt if said.numbers.prompt is not None else overflow.prompt
         maximum = said.numbers.maximum if said.numbers.maximum is not None else overflow.maximum
@@ -144,16 +150,15 @@ def _mapped(status: int, said: EngineError, detail: str, retry_after: float | No
     return kind(message, retry_after=retry_after, log_detail=detail)
 
 
-_CONFIGURATION = "the engine is not set up for this request; the server's log says what is missing"
 _OVERLOADED = (OverloadedError, "the engine is overloaded")
 _TIMEOUT = (EngineTimeoutError, "the engine did not answer in time")
 _INVALID = (InvalidRequestError, "the engine refused the request as invalid")
 _OF_STATUS: dict[int, tuple[type[DragomanError], str]] = {
     400: _INVALID,
     422: _INVALID,
-    401: (EngineConfigurationError, _CONFIGURATION),
-    403: (EngineConfigurationError, _CONFIGURATION),
-    404: (EngineConfigurationError, _CONFIGURATION),
+    401: (EngineConfigurationError, CONFIGURATION),
+    403: (EngineConfigurationError, CONFIGURATION),
+    404: (EngineConfigurationError, CONFIGURATION),
     408: _TIMEOUT,
     504: _TIMEOUT,
     413: (RequestTooLargeError, "the request is too large for the engine"),
