@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from dragoman import __version__
+from dragoman.routing import client as client_module
 from tests.server.conftest import Serve
-from tests.server.http import REQUEST, STREAMED, ask, error_of, names_of
+from tests.server.http import REQUEST, STREAMED, ask, error_of, eventually, names_of
 
 
 def test_a_whole_answer_has_its_headers(plain: str) -> None:
@@ -68,13 +69,14 @@ def test_clients_may_probe(serve: Serve, method: str, path: str) -> None:
     assert (response.json() if response.content else None) == shown[method]
 
 
-def test_health_and_readiness(serve: Serve) -> None:
+def test_health_and_readiness(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "CALM_INTERVAL", 0.02)
     served = serve(api_keys={"me": "k"})
     assert httpx.get(f"{served.url}/health").json() == {"status": "ok"}
     assert httpx.get(f"{served.url}/ready").json() == {"status": "ok"}
     served.engine.status = "loading"
+    assert eventually(lambda: httpx.get(f"{served.url}/ready").status_code == 503)
     response = httpx.get(f"{served.url}/ready")
-    assert response.status_code == 503
     assert "loading" in error_of(response)["message"]
     assert httpx.get(f"{served.url}/health").status_code == 200
 

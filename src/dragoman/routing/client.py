@@ -126,8 +126,12 @@ class InferenceEngineClient(InferenceEngine):
             return await member.engine.count_tokens(request)
 
     async def health(self) -> EngineHealth:
-        """Well if any engine is; else what is known of all."""
-        await self.look()
+        """Well if any engine is; else what is known of all.
+
+        After `start` it is what the last look saw: who asks often makes no work, and waits for no engine.
+        """
+        if self._looking is None:
+            await self.look()
         if any(member.is_well for member in self._members.values()):
             return EngineHealth("ok")
         for member in self._members.values():

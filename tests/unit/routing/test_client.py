@@ -240,10 +240,38 @@ async def test_it_is_well_while_one_engine_is() -> None:
     async with started([one, two]) as client:
         assert (await client.health()).status == "ok"
         one.status = "unreachable"
+        await client.look()
         health = await client.health()
         assert health.status == "unreachable"
         assert "one: unreachable; two: loading" in health.detail
     assert (await InferenceEngineClient([]).health()).status == "failed"
+
+
+class Silent(ScriptedInferenceEngine):
+    """An engine that never says how it is."""
+
+    asked = 0
+
+    async def health(self) -> EngineHealth:
+        self.asked += 1
+        if self.asked > 1:
+            await asyncio.Event().wait()
+        return EngineHealth("loading", "it loads")
+
+
+async def test_who_asks_for_health_waits_for_no_engine_and_makes_no_work() -> None:
+    silent, well = Silent([], name="silent"), engine("well")
+    async with started([silent, well]) as client, asyncio.timeout(5):
+        looking = asyncio.create_task(client.look())
+        while silent.asked < 2:
+            await asyncio.sleep(0)
+        assert {(await client.health()).status for _ in range(50)} == {"ok"}
+        assert silent.asked == 2
+        looking.cancel()
+
+
+async def test_before_the_start_health_is_asked_for() -> None:
+    assert (await InferenceEngineClient([engine("one")]).health()).status == "ok"
 
 
 def _told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, str]]]:
