@@ -9,10 +9,10 @@ from typing import ClassVar
 class DragomanError(Exception):
     """An error with a place in the API's envelope.
 
-    `message` is shown to the client and must not hold internals; `log_detail` goes to the log only, under the
-    same request id. `details` is the envelope's `error.details` (`error_code` is added from the class or the
-    argument). `retry_after` is in seconds. `should_retry` becomes the `x-should-retry` header when it is not
-    None.
+    `message` is shown to the client and must not hold internals. `log_detail` goes to the log only, under the
+    same request id, and must not hold content; `log_content` may, and goes there at the level debug only.
+    `details` is the envelope's `error.details` (`error_code` is added from the class or the argument).
+    `retry_after` is in seconds. `should_retry` becomes the `x-should-retry` header when it is not None.
     """
 
     status: ClassVar[int] = 500
@@ -29,6 +29,7 @@ class DragomanError(Exception):
         retry_after: float | None = None,
         should_retry: bool | None = None,
         log_detail: str = "",
+        log_content: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -37,6 +38,7 @@ class DragomanError(Exception):
         self.retry_after = retry_after
         self.should_retry = self.default_should_retry if should_retry is None else should_retry
         self.log_detail = log_detail
+        self.log_content = log_content
 
 
 # ---- the client's mistakes ---------------------------------------------------------------------------------

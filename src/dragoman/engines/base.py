@@ -69,11 +69,12 @@ class InferenceEngine(ABC):
     """One engine, or many that look like one. All calls raise `DragomanError`s only.
 
     Cancelling a call (task cancellation) cancels the engine's work. `named_models`: what the settings say
-    that it serves, known before it answers.
+    that it serves, known before it answers. `secret`: its key, which nothing may show.
     """
 
     name: str
     named_models: tuple[str, ...] = ()
+    secret: str = ""
 
     async def start(self) -> None:
         """Makes the engine ready: connects, loads, finds the dialect. Called once."""

@@ -15,7 +15,13 @@ import msgspec
 from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine, unwell
 from dragoman.engines.dialects import DIALECTS, detect
 from dragoman.engines.dialects.base import Ask, CardList, Dialect, Reply, decode_answer
-from dragoman.engines.dialects.errors import REFUSES_KEY, ContextOverflowError, error_in_body, error_of_reply
+from dragoman.engines.dialects.errors import (
+    REFUSES_KEY,
+    ContextOverflowError,
+    error_in_body,
+    error_of_reply,
+    logged,
+)
 from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.transport import Transport, engine_root, read_whole, refusal
@@ -48,12 +54,12 @@ class RemoteInferenceEngine(InferenceEngine):
         self, entry: EngineEntry, timeouts: Timeouts | None = None, limits: Limits | None = None
     ) -> None:
         root = engine_root(entry.url)
-        key = _key(entry)
+        self.secret = _key(entry)
         self.name = entry.name or urlsplit(root).netloc
         self.named_models = entry.models
         self._entry = entry
         self._timeouts = timeouts or Timeouts()
-        self._transport = Transport(root, key, self._timeouts, limits or Limits())
+        self._transport = Transport(root, self.secret, self._timeouts, limits or Limits())
         self._given = None if entry.dialect == "auto" else DIALECTS[entry.dialect]()
         self._dialect: Dialect | None = self._given
         self._capabilities: dict[str, EngineCapabilities] = {}
@@ -113,7 +119,7 @@ class RemoteInferenceEngine(InferenceEngine):
         try:
             return await dialect.count(self._transport.ask_long, request, capabilities)
         except ContextOverflowError as error:
-            raise InvalidRequestError("prompt is too long", log_detail=error.log_detail) from error
+            raise _too_long(None, None, error) from error
 
     async def health(self) -> EngineHealth:
         """Whether the server answers now; never raises."""
@@ -147,7 +153,7 @@ class RemoteInferenceEngine(InferenceEngine):
         completion = decode_answer(body, dialect.completion, msgspec.json.Decoder(dialect.completion))
         if bytes(completion.error) != b"null" or not completion.choices:
             raise error_in_body(body) or EngineFaultError(
-                "the engine's answer is empty", log_detail=f"no choices: {body[:500]!r}"
+                "the engine's answer is empty", log_detail="no choices", log_content=logged(body)
             )
         dialect.read_completion(completion)
         completion.engine = self.name
@@ -320,7 +326,8 @@ def _no_list(reply: Reply) -> DragomanError:
 
 
 def _too_long(prompt: int | None, maximum: int | None, error: ContextOverflowError) -> DragomanError:
+    said: dict[str, Any] = {"log_detail": error.log_detail, "log_content": error.log_content}
     if prompt is None or maximum is None:
-        return InvalidRequestError("prompt is too long", log_detail=error.log_detail)
+        return InvalidRequestError("prompt is too long", **said)
     # an engine may need more room than the prompt itself; the sentence must still be true
-    return PromptTooLongError(prompt, min(maximum, prompt - 1), log_detail=error.log_detail)
+    return PromptTooLongError(prompt, min(maximum, prompt - 1), **said)

@@ -333,7 +333,9 @@ def _by_key(scripts: Mapping[str, Script], text: str) -> Script:
         if key in text:
             return script
     raise EngineFaultError(
-        "the engine has no script for this request", log_detail=f"last user text: {text[:200]}"
+        "the engine has no script for this request",
+        log_detail="no key stands in the last user text",
+        log_content=text[:200],
     )
 
 

@@ -219,7 +219,9 @@ class Watch:
             if self.expired:
                 detail = f"no byte from the engine for {self._limit} s"
                 raise EngineTimeoutError("the engine stopped answering", log_detail=detail) from error
-            raise EngineFaultError("the engine's answer ended early", log_detail=repr(error)) from error
+            raise EngineFaultError(
+                "the engine's answer ended early", log_detail=type(error).__name__, log_content=str(error)
+            ) from error
         finally:
             self._since = None
 
@@ -295,7 +297,8 @@ def retry_after(value: str | None) -> float | None:
 
 def error_of_client(error: Exception) -> DragomanError:
     """Our error for a failure of the HTTP client before an answer came."""
-    detail = f"{type(error).__name__}: {error}"
+    # other errors repeat bytes that the engine sent
+    detail = f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError):
         number, text = error.os_error.errno, error.os_error.strerror or str(error.os_error)
         # the system's own word for it: asyncio puts the address in its place
@@ -306,7 +309,8 @@ def error_of_client(error: Exception) -> DragomanError:
         return EngineUnreachableError("the engine cannot be reached", log_detail=detail)
     if isinstance(error, TimeoutError):
         return EngineTimeoutError("the engine did not answer in time", log_detail=detail)
-    return EngineFaultError("the engine closed the connection without an answer", log_detail=detail)
+    message = "the engine closed the connection without an answer"
+    return EngineFaultError(message, log_detail=detail, log_content=str(error))
 
 
 def _body(data: bytes) -> bytes | io.BytesIO:

@@ -1,4 +1,7 @@
-"""Logs as text or JSON lines: one line per request, and why something failed; never content, never keys."""
+"""Logs as text or JSON lines: one line per request, and why something failed.
+
+Keys are never logged; content is at the level debug only, where an engine repeated it in an error.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from dragoman.errors import DragomanError
 LOGGER = logging.getLogger("dragoman")
 
 Fields = dict[str, str | int | float]
+_HIDDEN: set[str] = set()
+# What is shorter is no secret, and would hide other words.
+_SHORTEST_SECRET = 6
 
 
 def configure(level: str, form: Literal["text", "json"], stream: TextIO | None = None) -> None:
@@ -27,15 +33,34 @@ def configure(level: str, form: Literal["text", "json"], stream: TextIO | None =
         logger.propagate = False
 
 
+def hide(secret: str) -> None:
+    """From now on no line shows this text."""
+    if len(secret) >= _SHORTEST_SECRET:
+        _HIDDEN.add(secret)
+
+
 def log(level: int, message: str, fields: Fields, failure: BaseException | None = None) -> None:
     """One line: a short message and its fields, with the trace of an unexpected failure."""
-    LOGGER.log(level, message, extra={"fields": fields}, exc_info=failure)
+    if LOGGER.isEnabledFor(level):
+        shown = {
+            name: _without_secrets(value) if isinstance(value, str) else value
+            for name, value in fields.items()
+        }
+        LOGGER.log(level, _without_secrets(message), extra={"fields": shown}, exc_info=failure)
 
 
 def log_error(request_id: str, error: DragomanError) -> None:
     """What an error does not tell the client, under its request's id; nothing where there is nothing."""
     if error.log_detail:
         log(logging.WARNING, error.message, {"id": request_id, "detail": error.log_detail})
+    if error.log_content:
+        log(logging.DEBUG, "what the engine said", {"id": request_id, "content": error.log_content})
+
+
+def _without_secrets(text: str) -> str:
+    for secret in _HIDDEN:
+        text = text.replace(secret, "[key]")
+    return text
 
 
 class TextFormatter(logging.Formatter):
@@ -80,4 +105,4 @@ def _time_of(record: logging.LogRecord) -> str:
 
 
 def _trace_of(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    return formatter.formatException(record.exc_info) if record.exc_info else ""
+    return _without_secrets(formatter.formatException(record.exc_info)) if record.exc_info else ""

@@ -26,7 +26,7 @@ from dragoman.errors import (
     OverloadedError,
     SettingsError,
 )
-from dragoman.observe.logs import log
+from dragoman.observe.logs import hide, log
 from dragoman.routing.member import CountedStream, Member
 from dragoman.routing.policy import Candidate, choose, common
 from dragoman.settings import Settings
@@ -58,6 +58,8 @@ class InferenceEngineClient(InferenceEngine):
         if doubled:
             raise SettingsError(f"engines: more than one is called {', '.join(doubled)}; give them names")
         self._members = {engine.name: Member(engine) for engine in engines}
+        for engine in engines:
+            hide(engine.secret)
         self._settings = settings or Settings()
         self._looking: asyncio.Task[None] | None = None
 

@@ -178,7 +178,26 @@ def test_a_server_that_was_started_without_its_tool_parser_is_the_operators_affa
     message = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
     error = error_of_reply(400, msgspec.json.encode({"error": {"message": message, "code": 400}}))
     assert type(error) is EngineConfigurationError
-    assert message.replace('"', '\\"') in error.log_detail
+    assert error.log_detail == "engine status 400, code 400, which says: --enable-auto-tool-choice"
+    assert message.replace('"', '\\"') in error.log_content
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            b'{"error":{"message":"You said: secret","type":"server_error","code":"a_code"}}',
+            ", type server_error, code a_code",
+        ),
+        (b'{"error":{"message":"secret","type":"You said: secret","code":{"you":"secret"}}}', ""),
+        (b'{"detail":[{"msg":"bad","input":"secret"}]}', ""),
+        (b"You said: secret", ", 16 bytes that are no JSON"),
+    ],
+)
+def test_an_error_that_repeats_content_keeps_it_out_of_what_is_always_logged(body: bytes, told: str) -> None:
+    error = error_of_reply(500, body)
+    assert error.log_detail == f"engine status 500{told}"
+    assert "secret" in error.log_content
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 import pytest
 
+from dragoman.errors import EngineFaultError
 from dragoman.observe import logs
 
 
@@ -52,6 +53,30 @@ def test_a_json_line_is_one_object() -> None:
         "seconds": 0.25,
         "who": "",
     }
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 2), ("info", 1)])
+def test_content_is_for_who_debugs(level: str, lines: int) -> None:
+    stream = io.StringIO()
+    logs.configure(level, "text", stream)
+    error = EngineFaultError("it failed", log_detail="status 500", log_content="You said: hello")
+    logs.log_error("req_1", error)
+    assert ("You said: hello" in stream.getvalue()) is (level == "debug")
+    assert stream.getvalue().count("id=req_1") == lines
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_key_is_never_shown(form: Literal["text", "json"]) -> None:
+    stream = io.StringIO()
+    logs.configure("debug", form, stream)
+    logs.hide('sk-"secret"')
+    logs.hide("")
+    logs.hide("the")
+    failure = ValueError('sk-"secret" in a trace')
+    logs.log(logging.INFO, 'the sk-"secret"', {"detail": 'Bearer sk-"secret"', "count": 1}, failure)
+    assert "secret" not in stream.getvalue()
+    assert "the [key]" in stream.getvalue()
+    assert "Bearer [key]" in stream.getvalue()
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -29,7 +29,7 @@ from dragoman.errors import (
     OverloadedError,
     SettingsError,
 )
-from dragoman.observe.logs import LOGGER
+from dragoman.observe.logs import LOGGER, log_error
 from dragoman.routing import client as client_module
 from dragoman.routing.client import InferenceEngineClient, build_client
 from dragoman.settings import EngineEntry, Settings
@@ -248,13 +248,15 @@ async def test_it_is_well_while_one_engine_is() -> None:
 
 
 class Silent(ScriptedInferenceEngine):
-    """An engine that never says how it is."""
+    """An engine that says only once how it is."""
 
+    hangs = asyncio.Event()
     asked = 0
 
     async def health(self) -> EngineHealth:
         self.asked += 1
         if self.asked > 1:
+            self.hangs.set()
             await asyncio.Event().wait()
         return EngineHealth("loading", "it loads")
 
@@ -263,8 +265,7 @@ async def test_who_asks_for_health_waits_for_no_engine_and_makes_no_work() -> No
     silent, well = Silent([], name="silent"), engine("well")
     async with started([silent, well]) as client, asyncio.timeout(5):
         looking = asyncio.create_task(client.look())
-        while silent.asked < 2:
-            await asyncio.sleep(0)
+        await silent.hangs.wait()
         assert {(await client.health()).status for _ in range(50)} == {"ok"}
         assert silent.asked == 2
         looking.cancel()
@@ -321,8 +322,22 @@ async def test_what_keeps_an_engine_from_being_used_is_told(listed: FakeAnswer, 
         entry = EngineEntry(url=fake.url, name="gpu", dialect="vllm")
         fake.routes["/health"] = reply({})
         async with started([RemoteInferenceEngine(entry)]) as client:
-            (trouble,) = client.troubles()
-            assert trouble.startswith(f"gpu is {told}")
+            assert client.troubles() == [f"gpu is {told}"]
+
+
+async def test_a_key_that_an_engine_repeats_is_not_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    caplog.set_level("DEBUG", LOGGER.name)
+    fault = EngineFaultError("no", log_detail="Bearer very-secret", log_content="Bearer very-secret")
+    remote = RemoteInferenceEngine(EngineEntry(url="http://127.0.0.1:1", key="very-secret"))
+    InferenceEngineClient([remote])
+    log_error("req_1", fault)
+    assert [record.__dict__["fields"] for record in caplog.records] == [
+        {"id": "req_1", "detail": "Bearer [key]"},
+        {"id": "req_1", "content": "Bearer [key]"},
+    ]
 
 
 @pytest.mark.parametrize("models", [(), ("m",)])

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dragoman.engines.dialects.errors import error_of_reply
+from dragoman.engines.dialects.errors import error_of_reply, logged
 from dragoman.engines.dialects.repair import repaired
 from dragoman.errors import DragomanError, EngineFaultError, NotSupportedError
 from dragoman.wire.capabilities import EngineCapabilities
@@ -212,8 +212,11 @@ def decode_answer(data: bytes, kind: type[T], decoder: msgspec.json.Decoder[T]) 
         try:
             return msgspec.convert(repaired(msgspec.json.decode(data)), kind)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-            detail = f"unreadable answer: {first}: {data[:500]!r}"
-            raise EngineFaultError("the engine's answer could not be read", log_detail=detail) from first
+            raise EngineFaultError(
+                "the engine's answer could not be read",
+                log_detail=f"unreadable answer: {first}",
+                log_content=logged(data),
+            ) from first
 
 
 def _complete(message: ChatMessage | dict[str, Any]) -> ChatMessage | dict[str, Any]:

@@ -24,8 +24,8 @@ from dragoman.errors import (
 class ContextOverflowError(InvalidRequestError):
     """Prompt and answer pass the engine's context; the engine client decides what becomes of it."""
 
-    def __init__(self, overflow: Overflow, log_detail: str) -> None:
-        super().__init__("prompt is too long", log_detail=log_detail)
+    def __init__(self, overflow: Overflow, log_detail: str, log_content: str) -> None:
+        super().__init__("prompt is too long", log_detail=log_detail, log_content=log_content)
         self.overflow = overflow
 
 
@@ -57,6 +57,8 @@ _IMAGE = re.compile(
     re.IGNORECASE,
 )
 _LOG_BYTES = 2000
+# What an engine may call its errors; anything else might be content.
+_LABEL = re.compile(r"[\w.-]{1,60}")
 # An engine that answers so takes no key, or another one.
 REFUSES_KEY = frozenset({401, 403})
 
@@ -74,19 +76,19 @@ def error_of_reply(status: int, body: bytes, retry_after: float | None = None) -
     """The error of an HTTP answer whose status is no success."""
     said = _decoded(body)
     said_so = "the engine refuses our key: status" if status in REFUSES_KEY else "engine status"
-    detail = f"{said_so} {status}: {body[:_LOG_BYTES].decode('utf-8', 'replace')}"
+    detail = f"{said_so} {status}{'' if said is None else _labels(said)}"
     if said is None:
+        detail += f", {len(body)} bytes that are no JSON"
         # without JSON it is not the engine's own word, but a proxy may still say "later" or "not here"
         status = status if status in {401, 403, 404, 429, 503, 504, 529} else 500
         said = EngineError("", "", None, Overflow())
-    return _mapped(status, said, detail, retry_after)
+    return _mapped(status, said, detail, logged(body), retry_after)
 
 
 def error_in_stream(error: object, raw: bytes) -> DragomanError:
     """The error of an error object inside an answer whose HTTP status was a success."""
     said = _read(error)
-    detail = f"engine error in its answer: {raw[:_LOG_BYTES].decode('utf-8', 'replace')}"
-    return _mapped(_status(said), said, detail, None)
+    return _mapped(_status(said), said, f"engine error in its answer{_labels(said)}", logged(raw), None)
 
 
 def error_in_body(raw: bytes) -> DragomanError | None:
@@ -98,6 +100,17 @@ def error_in_body(raw: bytes) -> DragomanError | None:
     if isinstance(value, dict) and (value.get("error") is not None or value.get("object") == "error"):
         return error_in_stream(value.get("error") or value, raw)
     return None
+
+
+def logged(body: bytes) -> str:
+    """What is kept of an engine's words for the log at the level debug."""
+    return body[:_LOG_BYTES].decode("utf-8", "replace")
+
+
+def _labels(said: EngineError) -> str:
+    """An engine's type and code of an error, where they are no more than that."""
+    labels = {"type": said.kind, "code": "" if said.code is None else str(said.code)}
+    return "".join(f", {name} {label}" for name, label in labels.items() if _LABEL.fullmatch(label))
 
 
 def _decoded(body: bytes) -> EngineError | None:
@@ -134,20 +147,24 @@ def _status(said: EngineError) -> int:
     return _STATUS_OF_TYPE.get(said.kind.lower(), 500)
 
 
-def _mapped(status: int, said: EngineError, detail: str, retry_after: float | None) -> DragomanError:
+def _mapped(
+    status: int, said: EngineError, detail: str, content: str, retry_after: float | None
+) -> DragomanError:
     overflow = (
         find_overflow(said.message, (said.code, said.kind)) if status not in REFUSES_KEY | {429} else None
     )
     if overflow is not None:
         prompt = said.numbers.prompt if said.numbers.prompt is not None else overflow.prompt
         maximum = said.numbers.maximum if said.numbers.maximum is not None else overflow.maximum
-        return ContextOverflowError(Overflow(prompt, maximum), detail)
+        return ContextOverflowError(Overflow(prompt, maximum), detail, content)
     if _IMAGE.search(said.message):
-        return InvalidRequestError("the model that serves this request cannot see images", log_detail=detail)
-    if _SET_UP.search(said.message):
-        status = 404
+        message = "the model that serves this request cannot see images"
+        return InvalidRequestError(message, log_detail=detail, log_content=content)
+    missing = _SET_UP.search(said.message)
+    if missing is not None:
+        status, detail = 404, f"{detail}, which says: {missing[0]}"
     kind, message = _OF_STATUS.get(status, (EngineFaultError, "the engine failed to answer"))
-    return kind(message, retry_after=retry_after, log_detail=detail)
+    return kind(message, retry_after=retry_after, log_detail=detail, log_content=content)
 
 
 _OVERLOADED = (OverloadedError, "the engine is overloaded")
