@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from http import HTTPStatus
 
 import aiohttp
@@ -19,6 +20,7 @@ READ_TIMEOUT = 30.0
 # Cuts in a row without a single new byte after which the hub is given up.
 FRUITLESS_CUTS = 3
 PIECE = 1 << 20
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 def hub_address() -> str:
@@ -70,10 +72,7 @@ async def _read(session: aiohttp.ClientSession, url: str, place: Workplace, repo
     start = _here(place)
     headers = {"Range": f"bytes={start}-"} if start else {}
     async with session.get(url, headers=headers) as answer:
-        if answer.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-            raise SourceError(f"answered {answer.status} {answer.reason}")
-        # A server that knows no ranges sends the whole file again.
-        resumed = answer.status == HTTPStatus.PARTIAL_CONTENT
+        resumed = _checked(answer, start, place)
         with place.hub_part.open("ab" if resumed else "wb") as file:
             done = start if resumed else 0
             async for piece in answer.content.iter_chunked(PIECE):
@@ -83,7 +82,40 @@ async def _read(session: aiohttp.ClientSession, url: str, place: Workplace, repo
                 file.write(piece)
                 report.reached(done)
     if done < place.model.size:
-        raise aiohttp.ClientPayloadError(f"{done} of {place.model.size} bytes came")
+        # it ended as it should, so this is another file
+        place.hub_part.unlink()
+        raise SourceError(f"{done} of {place.model.size} bytes came")
+
+
+def _checked(answer: aiohttp.ClientResponse, start: int, place: Workplace) -> bool:
+    """Whether the answer goes on at `start`, or begins anew; `SourceError` where it is not our file at all.
+
+    A network that wants a sign-in answers any address with a page of its own, and a hub may have another file
+    in this place by now: nothing of those is written.
+    """
+    size = place.model.size
+    if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        raise _unfit(place, f"answered {answer.status} {answer.reason}")
+    if answer.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+        raise SourceError(f"answered {answer.status} {answer.reason}")
+    if answer.content_type == "text/html":
+        raise SourceError("answered with a web page in the place of the file")
+    if answer.status == HTTPStatus.PARTIAL_CONTENT:
+        told = answer.headers.get("Content-Range", "")
+        found = _RANGE.fullmatch(told)
+        if found is None or int(found[1]) != start or found[2] not in {"*", str(size)}:
+            raise _unfit(place, f"sends the range {told!r} of another file than {place.model.file}")
+        return True
+    # A server that knows no ranges sends the whole file again.
+    if answer.content_length not in {None, size}:
+        raise SourceError(f"sends {answer.content_length} bytes, {place.model.file} has {size}")
+    return False
+
+
+def _unfit(place: Workplace, why: str) -> SourceError:
+    """The error of a hub that has no rest for the part which is here: that part is thrown away."""
+    place.hub_part.unlink(missing_ok=True)
+    return SourceError(why)
 
 
 def _too_long(place: Workplace) -> str:

@@ -29,6 +29,11 @@ class Hub:
     content: bytes = CONTENT
     status: int = 200
     knows_ranges: bool = True
+    page: bytes = b""
+    """A web page that stands in the place of everything."""
+    tells_length: bool = True
+    range: str = "bytes {start}-{last}/{size}"
+    """The Content-Range header of a partial answer."""
     cuts: list[int] = field(default_factory=list)
     """Bytes after which the next answers are cut, one entry an answer."""
     ranges: list[str] = field(default_factory=list)
@@ -46,9 +51,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(hub.status)
             return
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and hub.knows_ranges else 0
-        body = hub.content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        body = hub.page or hub.content[start:]
+        self.send_response(206 if start and not hub.page else 200)
+        self.send_header("Content-Type", "text/html" if hub.page else "application/octet-stream")
+        if hub.tells_length:
+            self.send_header("Content-Length", str(len(body)))
+        if start and not hub.page:
+            size = len(hub.content)
+            self.send_header("Content-Range", hub.range.format(start=start, last=size - 1, size=size))
         self.end_headers()
         self.wfile.write(body[: hub.cuts.pop(0)] if hub.cuts else body)
         self.close_connection = True

