@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -155,15 +156,43 @@ def load_settings(
     (`DRAGOMAN_TIMEOUTS__CONNECT=2`); lists are comma separated, tables and engines are JSON. Raises
     `SettingsError` naming the setting and its source.
     """
+    sources = [] if file is None else [(str(file), _read_toml(file))]
+    sources += _from_environment(os.environ if environ is None else environ)
+    sources.append(("the flags", dict(flags or {})))
     merged: dict[str, Any] = {}
-    if file is not None:
-        _merge(merged, _read_toml(file))
-    _merge(merged, _from_environment(os.environ if environ is None else environ))
-    _merge(merged, dict(flags or {}))
+    for _, values in sources:
+        _merge(merged, values)
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"settings: {_readable(str(error))}") from error
+        wrong = _readable(str(error))
+        raise SettingsError(f"settings: {_source_of(wrong, sources)}: {wrong}") from error
+
+
+def _source_of(wrong: str, sources: list[tuple[str, dict[str, Any]]]) -> str:
+    """The last source that sets what an error is about."""
+    place, unknown = _PLACE.search(wrong), _UNKNOWN.search(wrong)
+    path = place[1].split(".") if place is not None else []
+    if unknown is not None:
+        path.append(unknown[1])
+    path = path or [wrong.partition(":")[0]]
+    setting = [name for name, values in sources if _sets(values, path)]
+    return setting[-1] if setting else "all together"
+
+
+def _sets(values: object, path: list[str]) -> bool:
+    for part in path:
+        if not isinstance(values, dict):
+            break
+        if part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+# Where an error is, down to the first list: lists are set as a whole.
+_PLACE = re.compile(r" - at `([^`\[]+)")
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -175,23 +204,24 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise SettingsError(f"settings: {file} is not valid TOML: {error}") from error
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    """Each variable that is ours, with what it sets."""
+    found: list[tuple[str, dict[str, Any]]] = []
     for name, text in environ.items():
         if not name.startswith(ENV_PREFIX):
             continue
-        path = name.removeprefix(ENV_PREFIX).lower().split("__")
-        if path[0] not in Settings.__struct_fields__:
+        field, *path = name.removeprefix(ENV_PREFIX).lower().split("__")
+        is_part = field in _TABLES or (field in _JSON_FIELDS and bool(path))
+        if field not in Settings.__struct_fields__ or is_part != bool(path):
             raise SettingsError(f"settings: the environment variable {name} names no setting")
-        target = found
-        for part in path[:-1]:
-            target = target.setdefault(part, {})
-            if not isinstance(target, dict):
-                raise SettingsError(f"settings: the environment variable {name} names no setting")
-        target[path[-1]] = _environment_value(name, path[0], text)
+        value = _environment_value(name, field, text)
+        for part in reversed(path):
+            value = {part: value}
+        found.append((name, {field: value}))
     return found
 
 
+_TABLES = frozenset({"timeouts", "limits", "local"})
 _JSON_FIELDS = frozenset({"api_keys", "engines", "aliases"})
 _LIST_FIELDS = frozenset({"allowed_hosts", "cors_origins"})
 

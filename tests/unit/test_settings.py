@@ -56,7 +56,8 @@ def test_the_environment_holds_lists_and_json() -> None:
     [
         ({"DRAGOMAN_PROT": "1"}, "DRAGOMAN_PROT names no setting"),
         ({"DRAGOMAN_PORT": "1", "DRAGOMAN_PORT__X": "1"}, "DRAGOMAN_PORT__X names no setting"),
-        ({"DRAGOMAN_PORT": "x"}, "`port`"),
+        ({"DRAGOMAN_TIMEOUTS": "1"}, "DRAGOMAN_TIMEOUTS names no setting"),
+        ({"DRAGOMAN_PORT": "x"}, "DRAGOMAN_PORT: Expected `int`, got `str` - at `port`"),
         ({"DRAGOMAN_PORT": "70000"}, "`port`"),
         ({"DRAGOMAN_TIMEOUTS__BODY": "0"}, "`timeouts.body`"),
         ({"DRAGOMAN_TIMEOUTS__BODY": "inf"}, "`timeouts.body`"),
@@ -76,6 +77,30 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], words: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(environ=environ)
     assert words in caught.value.message
+
+
+def test_the_source_of_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "d.toml", 'port = "x"\n[timeouts]\nconnect = 1\n')
+    wrong = {"DRAGOMAN_WORKERS": "2", "DRAGOMAN_TIMEOUTS__CONNECT": "no", "DRAGOMAN_PORT": "1"}
+    for given, words in (
+        ((file, {}, {}), f"settings: {file}: Expected `int`, got `str` - at `port`"),
+        ((file, {"DRAGOMAN_WORKERS": "2"}, {}), f"settings: {file}: Expected `int`, got `str` - at `port`"),
+        # what a later source makes good is not its fault
+        ((file, wrong, {}), "settings: DRAGOMAN_TIMEOUTS__CONNECT: Expected `float`, got `str`"),
+        (
+            (file, {"DRAGOMAN_PORT": "1"}, {"port": -1}),
+            "settings: the flags: Expected `int` >= 0 - at `port`",
+        ),
+        (
+            (None, {"DRAGOMAN_LOCAL__NONE": "1"}, {}),
+            "settings: DRAGOMAN_LOCAL__NONE: Object contains unknown",
+        ),
+        ((None, {}, {"api_keys": {"a": ""}}), "settings: the flags: api_keys: a name and its key must"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            load_settings(*given)
+        assert caught.value.message.startswith(words)
+    assert load_settings(file, {"DRAGOMAN_PORT": "1"}).port == 1
 
 
 def test_a_key_is_never_in_the_words_about_it() -> None:
