@@ -14,7 +14,7 @@ import msgspec
 
 from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine, unwell
 from dragoman.engines.dialects import DIALECTS, detect
-from dragoman.engines.dialects.base import Ask, CardList, Dialect, Reply, decode_answer
+from dragoman.engines.dialects.base import Ask, Card, CardList, Dialect, Reply, decode_answer
 from dragoman.engines.dialects.errors import (
     REFUSES_KEY,
     ContextOverflowError,
@@ -63,6 +63,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self._given = None if entry.dialect == "auto" else DIALECTS[entry.dialect]()
         self._dialect: Dialect | None = self._given
         self._capabilities: dict[str, EngineCapabilities] = {}
+        self._created: dict[str, int] = {}
         self._asking: dict[str, asyncio.Task[Any]] = {}
         self._replies: dict[str, dict[tuple[str, bytes], Reply]] = {}
 
@@ -92,11 +93,13 @@ class RemoteInferenceEngine(InferenceEngine):
         listed = reply.read(CardList)
         if reply.status in REFUSES_KEY or (listed is None and not self._entry.models):
             raise _no_list(reply)
-        cards = {
-            card.id: ModelCard(id=card.id, created=card.created_at, context_length=card.context_length)
-            for card in (listed.data if listed else ())
-        }
+        cards = {card.id: self._card(card) for card in (listed.data if listed else ())}
         return [cards.get(name) or ModelCard(id=name) for name in self._entry.models or cards]
+
+    def _card(self, card: Card) -> ModelCard:
+        # llama.cpp says when it was asked: the first answer holds
+        created = self._created.setdefault(card.id, card.created_at)
+        return ModelCard(id=card.id, created=created, context_length=card.context_length)
 
     async def chat_completion(self, request: ChatRequest) -> ChatCompletion:
         """The whole answer; put together from a stream where the server's own whole would differ."""

@@ -22,6 +22,7 @@ from tests.support.fake_openai import (
     Hang,
     Pause,
     Route,
+    Seen,
     reply,
 )
 from tests.unit.engines.remotes import ask, remote, until
@@ -52,6 +53,16 @@ async def test_a_list_is_no_worse_for_its_times(created: object, ours: int) -> N
     listed = reply({"data": [{"id": "m", "created": created, "owned_by": None}]})
     async with FakeOpenAI({"/v1/models": listed}) as fake, remote(fake) as engine:
         assert [card.created for card in await engine.models()] == [ours]
+
+
+async def test_a_model_stays_as_old_as_it_was_at_first() -> None:
+    times = iter((1_700_000_000, 1_700_000_010))
+
+    def listed(_seen: Seen) -> Answer:
+        return reply({"data": [{"id": "m", "created": next(times)}]})
+
+    async with FakeOpenAI({"/v1/models": listed}) as fake, remote(fake) as engine:
+        assert [(await engine.models())[0].created for _ in range(2)] == [1_700_000_000] * 2
 
 
 async def test_a_list_that_is_no_text_is_a_fault() -> None:
