@@ -69,7 +69,19 @@ def test_names_of_this_machine_are_answered(serve: Serve, host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "", "[::1", ":80"],
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "192.0.2.1",
+        "",
+        "[::1",
+        ":80",
+        "127.0.0.1:80@evil.example",
+        "localhost:80:80",
+        "[::1]:80@evil.example",
+        "localhost/evil.example",
+    ],
 )
 @pytest.mark.parametrize("path", ["/v1/messages", "/health", "/nothing"])
 def test_other_names_are_refused(plain: str, host: str, path: str) -> None:

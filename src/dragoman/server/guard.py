@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 
 from dragoman.errors import AuthenticationError, PermissionDeniedError
 from dragoman.server.exchange import Exchange, Headers
 from dragoman.settings import Settings
 
+# A name or an address, the one of IPv6 in brackets, and a port.
+_HOST = re.compile(r"([^][:@/\s]+|\[[^][@/\s]+\])(?::\d*)?")
 _EXPOSED = b"request-id, x-dragoman-engine, retry-after, x-should-retry"
 
 
@@ -37,7 +40,10 @@ class Guard:
             )
 
     def _is_ours(self, host: str) -> bool:
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        found = _HOST.fullmatch(host)
+        if found is None:
+            return False
+        name = found[1]
         return not self._hosts.isdisjoint((host, name)) or is_loopback(name.strip("[]"))
 
     def name_of(self, exchange: Exchange) -> str:
