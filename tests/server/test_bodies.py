@@ -197,6 +197,17 @@ def test_an_endless_head_is_cut_off(plain: str) -> None:
     assert error_of(response)["type"] == "request_too_large"
 
 
+@pytest.mark.parametrize("lines", [b"a: %b\r\n" % (b"x" * 70_000), b"a: %b\r\n" % (b"x" * 70) * 1000])
+def test_a_whole_head_that_is_too_large_is_refused_however_it_is_read(plain: str, lines: bytes) -> None:
+    for line in (b"GET / HTTP/1.1\r\n", b"GET /%s HTTP/1.1\r\n" % (b"y" * 40_000)):
+        with connected(plain) as sock:
+            sock.sendall(line + b"host: localhost\r\n" + lines + b"\r\n")
+            response = read_response(sock)
+        assert response.status_code == 431
+        assert error_of(response)["type"] == "request_too_large"
+    assert httpx.get(f"{plain}/health", headers={"a": "x" * 60_000}).status_code == 200
+
+
 def test_a_head_that_does_not_arrive_is_not_waited_for(serve: Serve) -> None:
     url = serve(timeouts={"body": 0.2}).url
     with connected(url) as sock:

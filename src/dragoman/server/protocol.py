@@ -14,6 +14,8 @@ from dragoman.wire.anthropic.errors import encode_error
 
 # The longest head (request line and headers) that is read, and the longest tail of a chunked body.
 MAX_HEAD_BYTES = 64 * 1024
+# The colon, the space and the end of its line.
+_AROUND_A_HEADER = 4
 
 
 class Protocol(HttpToolsProtocol):
@@ -26,6 +28,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._cycles: list[RequestResponseCycle] = []
         self._head_bytes = 0
+        self._parsed_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._is_inside_body = False
         self._await_head()
@@ -44,7 +47,7 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(431, RequestTooLargeError(f"the head is larger than {MAX_HEAD_BYTES} bytes"))
+            self._refuse_head()
         elif self._is_idle():
             # uvicorn stops its timer at any byte, also at one that begins no request
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -54,17 +57,27 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
+        self._parsed_bytes = 0
         self.scope["extensions"] = {ABORT: {"cut": self.transport.abort}}
         if self._head_timer is None:
             self._await_head()
 
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request line."""
+        self._parsed_bytes += len(url)
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; what follows a body in their place counts for nothing."""
         if not self._is_inside_body:
+            self._parsed_bytes += len(name) + len(value) + _AROUND_A_HEADER
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there; one that is too large ends the connection, also where it came in one read."""
+        if self._parsed_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
+            raise RequestTooLargeError("the parser reads no further")
         self._stop_head_timer()
         self._head_bytes = 0
         self._is_inside_body = True
@@ -118,6 +131,9 @@ class Protocol(HttpToolsProtocol):
             self._refuse(408, RequestTimeoutError("the request's head did not arrive in time"))
         else:
             self.transport.close()
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, RequestTooLargeError(f"the head is larger than {MAX_HEAD_BYTES} bytes"))
 
     def _refuse(self, status: int, error: DragomanError) -> None:
         """Answers in the API's envelope and hangs up; only hangs up where an answer has begun."""
