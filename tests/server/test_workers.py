@@ -96,8 +96,8 @@ def test_workers_do_not_outlive_a_parent_that_is_killed() -> None:
         assert eventually(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], 30)
 
 
-def test_a_second_signal_ends_them_at_once() -> None:
-    environ = {"DRAGOMAN_TIMEOUTS__SHUTDOWN": "600"}
+def test_a_second_signal_ends_them_at_once(tmp_path: Path) -> None:
+    environ = {"DRAGOMAN_TIMEOUTS__SHUTDOWN": "600", "TMPDIR": str(tmp_path)}
     with (
         dragoman_process("--model", PARROT, "--workers", "2", environ=environ) as process,
         connected(process.url) as sock,
@@ -108,5 +108,6 @@ def test_a_second_signal_ends_them_at_once() -> None:
         process.signal()
         process.signal(signal.SIGINT)
         status, _, _ = process.ended()
+        assert list(tmp_path.glob("dragoman-metrics-*")) == []
     assert status > 128
     assert eventually(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()])

@@ -28,6 +28,8 @@ _spawn = multiprocessing.get_context("spawn")
 _PAUSE = 1.0
 # How much longer than its own limit a worker may take to end, in seconds.
 _GRACE = 10.0
+# How long a worker that was killed is waited for, in seconds.
+_LAST = 1.0
 Standing = tuple[list[ModelCard], list[str]]
 """The models that are served, and what keeps engines from being used."""
 Word = str | Standing
@@ -139,6 +141,10 @@ class Supervisor:
         for worker in self._workers:
             worker.send(signal.SIGTERM if self._signals == 1 else signal.SIGKILL)
         if self._signals > 1:
+            for worker in self._workers:
+                # they are gone at once; what they have written stays behind no longer than they
+                worker.process.join(_LAST)
+            shutil.rmtree(os.environ[SHARED_FOLDER], ignore_errors=True)
             os._exit(128 + number)
 
 
