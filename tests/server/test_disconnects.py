@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from dragoman.engines.scripted import Hang, Script, answer, text_chunk
+from dragoman.engines.scripted import Hang, Script, answer, text_chunk, usage_chunk
+from dragoman.wire.openai import PromptTokensDetails
 from tests.server.conftest import Serve
 from tests.server.http import REQUEST, STREAMED, connected, eventually, post_bytes, read_until
 
@@ -41,6 +42,22 @@ def test_after_the_head_was_sent_while_prefilling(serve: Serve) -> None:
         sock.sendall(post_bytes(served.url, STREAMED))
         read_until(sock, b"event: ping")
     assert eventually(lambda: served.engine.calls[0].outcome == "cancelled", 1.0)
+
+
+def test_the_log_tells_what_an_interrupted_answer_had_read(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dragoman")
+    counted = usage_chunk(77, 0)
+    assert counted.usage is not None
+    counted.usage.prompt_tokens_details = PromptTokensDetails(cached_tokens=7)
+    served = serve([Script(steps=[[counted, text_chunk("So far")], Hang()])])
+    with connected(served.url) as sock:
+        sock.sendall(post_bytes(served.url, STREAMED))
+        read_until(sock, b"text_delta")
+    assert eventually(lambda: "request" in [record.message for record in caplog.records])
+    (line,) = [record.__dict__["fields"] for record in caplog.records if record.message == "request"]
+    assert (line["client"], line["input_tokens"]) == ("disconnected", 70)
 
 
 def test_a_client_that_only_stops_sending_is_gone_too(serve: Serve) -> None:

@@ -82,9 +82,7 @@ class MessagesEndpoint:
             await exchange.end()
         finally:
             await answer.aclose()
-            usage = answer.events.usage
-            read, written = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
-            _note(exchange, answer.engine, read, written, answer.events.stop_reason)
+            _note(exchange, answer.engine, *_counts(answer), answer.events.stop_reason)
             if answer.error is not None:
                 exchange.notes["error"] = answer.error.type
             if answer.events.undelivered_calls:
@@ -122,6 +120,14 @@ def _engine_header(engine: str) -> Headers:
     """Which engine answers."""
     plain = "".join(c if c.isascii() and c.isprintable() else "_" for c in engine)
     return [(b"x-dragoman-engine", plain.encode())] if plain else []
+
+
+def _counts(answer: AnswerStream) -> tuple[int, int]:
+    """Tokens read and written; of an answer that was interrupted, what is known."""
+    usage, early = answer.events.usage, answer.early
+    if usage is not None:
+        return usage.input_tokens, usage.output_tokens
+    return (max(0, early.prompt_tokens - early.cached_tokens) if early is not None else 0, 0)
 
 
 def _note(exchange: Exchange, engine: str, read: int, written: int, stop: str | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dragoman.engines.base import ChatStream, InferenceEngine
 from dragoman.errors import DragomanError
 from dragoman.translate.stream import MessageStream
-from dragoman.wire.openai import ChatChunk, ChatRequest
+from dragoman.wire.openai import ChatChunk, ChatRequest, ChatUsage
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -18,8 +18,8 @@ class AnswerStream:
     """An answer that is being given; made by `MessagesService.stream`.
 
     `play` writes all of it; iterating reads the same bytes one write at a time. `events` holds what is known
-    of the message. An engine that fails before `opened` returns raises its error; later, its error is the
-    stream's last event, and `error`.
+    of the message, `early` what the engine counted with its first words. An engine that fails before `opened`
+    returns raises its error; later, its error is the stream's last event, and `error`.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class AnswerStream:
     ) -> None:
         self.events = events
         self.error: DragomanError | None = None
+        self.early: ChatUsage | None = None
         self._client = client
         self._chat = chat
         self._estimate = estimate
@@ -69,6 +70,8 @@ class AnswerStream:
         self._chunks = await self._client.stream_chat_completion(self._chat)
         async for batch in self._chunks:
             if batch:
+                counts = (chunk.usage for chunk in batch if chunk.usage is not None)
+                self.early = next((said for said in counts if said.prompt_tokens > 0), None)
                 return batch
         return None
 
@@ -91,7 +94,7 @@ class AnswerStream:
         events, first = self.events, self._first
         assert first is not None, "opened() comes first"
         batch = first.result() if first.done() else None
-        await self._put(write, events.start(self._count(batch)) + (events.feed(batch) if batch else b""))
+        await self._put(write, events.start(self._count()) + (events.feed(batch) if batch else b""))
         if not first.done():
             batch = await first
             await self._put(write, events.feed(batch) if batch else b"")
@@ -137,12 +140,9 @@ class AnswerStream:
             if ping:
                 await write(ping)
 
-    def _count(self, batch: list[ChatChunk] | None) -> int:
+    def _count(self) -> int:
         """Input tokens for the stream's head: the engine's early count, else the estimate; never 0."""
-        for chunk in batch or ():
-            if chunk.usage is not None and chunk.usage.prompt_tokens > 0:
-                return chunk.usage.prompt_tokens
-        return self._estimate
+        return self._estimate if self.early is None else self.early.prompt_tokens
 
     def fail(self, error: DragomanError) -> bytes:
         """The error event that ends the stream; nothing where it has ended."""
