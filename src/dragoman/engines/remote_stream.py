@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import aiohttp
 import msgspec
 
 from dragoman.engines.base import ChatStream
-from dragoman.engines.dialects.base import NO_ERROR, Dialect, WireChunk, decode_answer
+from dragoman.engines.chunks import ChunkReader, Read
+from dragoman.engines.dialects.base import NO_ERROR, Dialect, WireChunk
 from dragoman.engines.dialects.errors import error_in_body, error_in_stream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.transport import Watch
 from dragoman.errors import DragomanError, EngineFaultError
 from dragoman.wire.openai import ChatChunk
-from dragoman.wire.sse import SSEDecoder
 
-_DONE = b"[DONE]"
 # What follows `[DONE]` is an empty last piece, on its way already; the connection is of no use without it.
 _LAST_PIECE_SECONDS = 0.05
 
@@ -38,9 +36,7 @@ class RemoteStream(ChatStream):
         self.engine = engine
         self._response = response
         self._dialect = dialect
-        self._decoder = msgspec.json.Decoder(dialect.chunk)
-        self._list_decoder = msgspec.json.Decoder(list[dialect.chunk])  # type: ignore[name-defined]  # known at run time
-        self._events = SSEDecoder()
+        self._reader = ChunkReader(dialect.chunk)
         self._watch = Watch(response, first_byte)
         self._between = between_bytes
         self._stops = stops
@@ -83,7 +79,7 @@ class RemoteStream(ChatStream):
         try:
             while not self._is_done:
                 data = await self._watch.read()
-                batch = self._read(data) if data else self._read_end()
+                batch = self._chunks(self._reader.feed(data)) if data else self._read_end()
                 if batch:
                     return batch
                 if self._fault is not None:
@@ -98,21 +94,11 @@ class RemoteStream(ChatStream):
             raise
         return []
 
-    def _read(self, data: bytes) -> list[ChatChunk]:
-        try:
-            payloads = self._events.feed_data(data)
-        except DragomanError as error:
-            self._fault = error
-            return []
-        return self._chunks(payloads)
-
-    def _chunks(self, payloads: list[bytes]) -> list[ChatChunk]:
+    def _chunks(self, read: Read) -> list[ChatChunk]:
         batch: list[ChatChunk] = []
         dialect = self._dialect
-        ends = _DONE in payloads
-        if ends:
-            payloads = payloads[: payloads.index(_DONE)]
-        for payload, chunk in zip(payloads, self._decoded(payloads), strict=False):
+        self._fault = self._reader.fault
+        for payload, chunk in read:
             if chunk.choices:
                 self._has_finish = self._has_finish or bool(chunk.choices[0].finish_reason)
             if chunk.error is not NO_ERROR or not chunk.choices:
@@ -122,25 +108,8 @@ class RemoteStream(ChatStream):
                     break
             dialect.read_chunk(chunk)
             batch.append(chunk)
-        self._is_done = self._is_done or (ends and self._fault is None)
+        self._is_done = self._is_done or (self._reader.ended and self._fault is None)
         return batch if self._stops is None else self._stopped(batch, self._stops)
-
-    def _decoded(self, payloads: list[bytes]) -> list[WireChunk]:
-        """The chunks of the payloads, up to the first that cannot be read: that is the fault."""
-        if len(payloads) > 1:
-            # One call for a whole read costs half; what it cannot read is looked at singly.
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                together: list[WireChunk] = self._list_decoder.decode(b"[%b]" % b",".join(payloads))
-                if len(together) == len(payloads):
-                    return together
-        chunks: list[WireChunk] = []
-        for payload in payloads:
-            try:
-                chunks.append(decode_answer(payload, self._dialect.chunk, self._decoder))
-            except DragomanError as error:
-                self._fault = error
-                break
-        return chunks
 
     @staticmethod
     def _error_in(chunk: WireChunk, payload: bytes) -> DragomanError | None:
@@ -159,7 +128,7 @@ class RemoteStream(ChatStream):
 
     def _read_end(self) -> list[ChatChunk]:
         """The connection ended: that is well after `[DONE]`, or where a server is known to omit it."""
-        batch = self._chunks([event.data for event in self._events.close()])
+        batch = self._chunks(self._reader.close())
         if not self._is_done and self._fault is None:
             self._is_done = self._has_finish and self._dialect.omits_done
             if not self._is_done:
