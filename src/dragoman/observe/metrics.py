@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -11,6 +12,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 # The folder that worker processes share; prometheus-client reads the same name when it is imported.
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+M = TypeVar("M", Counter, Histogram)
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -26,6 +29,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        self._children: dict[tuple[object, ...], Any] = {}
         counter = partial(Counter, registry=registry)
         self._requests = counter("dragoman_requests", "Requests answered", ["route", "status", "model"])
         self._seconds = Histogram(
@@ -58,6 +62,15 @@ class Metrics:
         )
         self._lost = counter("dragoman_clients_lost", "Clients that left or stalled", ["how"])
 
+    def _of(self, metric: M, *labels: str) -> M:
+        """A metric's child for these labels, which are few: the library's own search costs more."""
+        key = (id(metric), *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        found: M = child
+        return found
+
     def started(self) -> None:
         """A request came in."""
         self._running.inc()
@@ -65,18 +78,18 @@ class Metrics:
     def finished(self, route: str, status: int, model: str, seconds: float) -> None:
         """A request was answered; status 499 stands for a client that left before its answer began."""
         self._running.dec()
-        self._requests.labels(route, str(status), model).inc()
-        self._seconds.labels(route, model).observe(seconds)
+        self._of(self._requests, route, str(status), model).inc()
+        self._of(self._seconds, route, model).observe(seconds)
 
     def first_token(self, model: str, seconds: float) -> None:
         """The first content of a stream came."""
-        self._first_token.labels(model).observe(seconds)
+        self._of(self._first_token, model).observe(seconds)
 
     def tokens(self, model: str, *, read: int, cached: int, written: int) -> None:
         """One answer's usage; `read` leaves the cached ones out."""
-        self._tokens.labels(model, "input").inc(read)
-        self._tokens.labels(model, "cached").inc(cached)
-        self._tokens.labels(model, "output").inc(written)
+        self._of(self._tokens, model, "input").inc(read)
+        self._of(self._tokens, model, "cached").inc(cached)
+        self._of(self._tokens, model, "output").inc(written)
 
     def engine_failed(self, engine: str, cause: str) -> None:
         """An engine failed; `cause` is an error type of the API."""

@@ -10,7 +10,7 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from dragoman.errors import ApiError, DragomanError, MethodNotAllowedError, NotFoundError
-from dragoman.observe.logs import log, log_error
+from dragoman.observe.logs import LOGGER, log, log_error
 from dragoman.observe.metrics import Metrics
 from dragoman.server.exchange import ClientGoneError, ClientStalledError, Exchange
 from dragoman.server.guard import Guard
@@ -129,6 +129,9 @@ async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _log_request(exchange: Exchange, status: int, seconds: float) -> None:
+    level = _level(exchange)
+    if not LOGGER.isEnabledFor(level):
+        return
     fields: dict[str, str | int | float] = {
         "id": exchange.request_id,
         "method": exchange.method,
@@ -140,7 +143,7 @@ def _log_request(exchange: Exchange, status: int, seconds: float) -> None:
         fields["key"] = exchange.scope_name
     if exchange.model:
         fields["model"] = exchange.model
-    log(_level(exchange), "request", fields | exchange.notes)
+    log(level, "request", fields | exchange.notes)
 
 
 def _level(exchange: Exchange) -> int:

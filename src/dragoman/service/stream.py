@@ -80,13 +80,13 @@ class AnswerStream:
 
         `write` may wait: nothing is read from the engine meanwhile. Cancelling stops the engine's work.
         """
-        pinger = asyncio.create_task(self._ping(write))
+        pinger = _Pinger(self, write, self._interval)
         try:
             await self._play(write)
         except DragomanError as error:
             await self._put(write, self.fail(error))
         finally:
-            pinger.cancel()
+            pinger.stop()
             self._on_end(self)
             await self.aclose()
 
@@ -128,17 +128,17 @@ class AnswerStream:
         self._is_writing = False
         self._written = time.monotonic()
 
-    async def _ping(self, write: Write) -> None:
-        """Writes a ping whenever the client heard nothing for the interval."""
-        while not self.events.finished:
-            silence = time.monotonic() - self._written
-            if self._is_writing or silence < self._interval:
-                await asyncio.sleep(self._interval if self._is_writing else self._interval - silence)
-                continue
-            self._written = time.monotonic()
-            ping = self.events.ping()
-            if ping:
-                await write(ping)
+    @property
+    def silence(self) -> float:
+        """Seconds since the client last heard something; 0 while it is being written to."""
+        return 0.0 if self._is_writing else time.monotonic() - self._written
+
+    async def ping(self, write: Write) -> None:
+        """A sign of life; nothing before the start and after the end."""
+        self._written = time.monotonic()
+        ping = self.events.ping()
+        if ping:
+            await write(ping)
 
     def _count(self) -> int:
         """Input tokens for the stream's head: the engine's early count, else the estimate; never 0."""
@@ -182,3 +182,29 @@ class AnswerStream:
             is_read = False
             player.cancel()
             await asyncio.wait({player})
+
+
+class _Pinger:
+    """Pings a client that heard nothing for the interval; one timer, and a task only for the ping itself."""
+
+    def __init__(self, stream: AnswerStream, write: Write, interval: float) -> None:
+        self._stream = stream
+        self._write = write
+        self._interval = interval
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(interval, self._look)
+
+    def stop(self) -> None:
+        """No more pings."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _look(self) -> None:
+        left = self._interval - self._stream.silence
+        if left <= 0 and (self._task is None or self._task.done()):
+            self._task = self._loop.create_task(self._stream.ping(self._write))
+            left = self._interval
+        if not self._stream.events.finished:
+            self._timer = self._loop.call_later(left if left > 0 else self._interval, self._look)
