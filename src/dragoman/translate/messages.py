@@ -22,7 +22,9 @@ from dragoman.wire.anthropic.blocks import (
     ToolUseBlock,
 )
 from dragoman.wire.anthropic.request import CountTokensRequest
-from dragoman.wire.openai import ChatMessage, ImagePart, Part, TextPart
+from dragoman.wire.openai import ChatMessage, Part, TextPart
+
+_THINKING = (ThinkingBlock, RedactedThinkingBlock)
 
 
 class Conversation:
@@ -66,34 +68,39 @@ class Conversation:
         """One stretch between two assistant turns: the results of the calls before it, then the rest."""
         results = results_of(stretch, self._calls, self._calls_path, self._options, self._findings)
         self._calls = {}
-        self.messages.extend(results.messages)
-        images = results.images
+        self.messages += results.messages
+        parts = results.images
         for turn in stretch:
             if turn.role == "system":
-                self._user(images)
+                self._user(parts)
                 self.messages.append(ChatMessage(role="system", content=turn_text(turn)))
             else:
-                self._user([*images, *self._parts(turn)], even_empty=not _holds_result(turn))
-            images = []
+                is_answer = self._add_parts(turn, parts)
+                self._user(parts, even_empty=not is_answer)
+            parts = []
 
     def _user(self, parts: list[Part], *, even_empty: bool = False) -> None:
-        if not parts and not even_empty:
-            return
-        with_images = any(isinstance(part, ImagePart) for part in parts)
-        content = list(_joined(parts)) if with_images else _text(parts)
-        self.messages.append(ChatMessage(role="user", content=content))
+        if parts or even_empty:
+            texts = [part.text for part in parts if isinstance(part, TextPart)]
+            content = "\n".join(texts) if len(texts) == len(parts) else list(_joined(parts))
+            self.messages.append(ChatMessage(role="user", content=content))
 
-    def _parts(self, turn: Turn) -> Iterator[Part]:
+    def _add_parts(self, turn: Turn, parts: list[Part]) -> bool:
+        """Adds a user turn's texts and images to `parts`; whether it holds results, which came before."""
+        is_answer = False
         for place, block in turn.items:
-            if isinstance(block, TextBlock):
+            if isinstance(block, ToolResultBlock):
+                is_answer = True
+            elif isinstance(block, TextBlock):
                 if block.text:
-                    yield TextPart(block.text)
+                    parts.append(TextPart(block.text))
             elif isinstance(block, ImageBlock):
-                yield image_part(block, str(place), self._options, self._findings)
+                parts.append(image_part(block, str(place), self._options, self._findings))
             elif isinstance(block, FallbackBlock):
                 self._drop_fallback()
-            elif not isinstance(block, ToolResultBlock):
-                raise refusal(block, str(place), "user")
+            else:
+                raise refusal(block, place, "user")
+        return is_answer
 
     def _drop_fallback(self) -> None:
         self._findings.note("fallback blocks dropped, they only mark a change of model")
@@ -107,17 +114,17 @@ class Conversation:
         for place, block in turn.items:
             if isinstance(block, TextBlock):
                 texts.append(block.text)
-            elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
-                thoughts.append(earlier_thinking(block, str(place), self._options, self._findings))
             elif isinstance(block, ToolUseBlock):
-                add_call(self._calls, block, str(place), self._options)
+                add_call(self._calls, block, place, self._options)
+            elif isinstance(block, _THINKING):
+                thoughts.append(earlier_thinking(block, str(place), self._options, self._findings))
             elif isinstance(block, FallbackBlock):
                 self._drop_fallback()
             else:
-                raise refusal(block, str(place), "assistant")
+                raise refusal(block, place, "assistant")
         text, reasoning = "".join(texts), "".join(thoughts)
         if self._calls:
-            self._calls_path = f"messages.{turn.items[-1].place.message}"
+            self._calls_path = f"messages.{turn.items[-1][0].message}"
         if final:
             if not text and not reasoning and not self._calls:
                 return
@@ -134,10 +141,10 @@ class Conversation:
 
     def _check_prefill(self, turn: Turn, text: str) -> None:
         """A final assistant turn begins the answer: text, and an engine that can go on with it."""
-        path = f"messages.{turn.items[-1].place.message}"
+        path = f"messages.{turn.items[-1][0].message}"
         if self._calls:
             raise unanswered(path, self._calls)
-        written = [item.block for item in turn.items if not isinstance(item.block, FallbackBlock)]
+        written = [block for _, block in turn.items if not isinstance(block, FallbackBlock)]
         if not isinstance(written[-1], TextBlock) or not text:
             raise InvalidRequestError(
                 f"{path}: The final block in an assistant message cannot be `thinking`."
@@ -161,10 +168,6 @@ def _stretches(turns: list[Turn]) -> Iterator[tuple[list[Turn], Turn | None]]:
         else:
             stretch.append(turn)
     yield stretch, None
-
-
-def _holds_result(turn: Turn) -> bool:
-    return any(isinstance(item.block, ToolResultBlock) for item in turn.items)
 
 
 def _joined(parts: list[Part]) -> Iterator[Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -67,8 +67,11 @@ class Findings:
         return tuple(f"{what}: {count}" for what, count in self._counts.items())
 
 
-class Place(NamedTuple):
-    """Where a block stands in the request; `block` is None for a turn whose content is a string."""
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where a block stands in the request; `block` is None for a turn whose content is a string.
+
+    It becomes text where something is refused, so it travels as it is.
+    """
 
     message: int
     block: int | None

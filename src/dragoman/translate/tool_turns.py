@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -30,13 +31,13 @@ def unanswered(path: str, ids: Iterable[str]) -> InvalidRequestError:
     )
 
 
-def add_call(calls: Calls, block: ToolUseBlock, path: str, options: RequestOptions) -> None:
+def add_call(calls: Calls, block: ToolUseBlock, path: object, options: RequestOptions) -> None:
     """Adds the call of a tool_use block to `calls`: one assistant turn's calls by our ids, in order."""
     if not options.capabilities.tools:
         raise InvalidRequestError(f"{path}: the model {options.model!r} does not take tool calls")
-    for field, value in (("id", block.id), ("name", block.name)):
-        if not value:
-            raise InvalidRequestError(f"{path}.{field}: String should have at least 1 character")
+    if not (block.id and block.name):
+        field = "name" if block.id else "id"
+        raise InvalidRequestError(f"{path}.{field}: String should have at least 1 character")
     if block.id in calls:
         raise InvalidRequestError(f"{path}.id: `tool_use` ids must be unique, found {block.id!r} twice")
     calls[block.id] = ToolCall(
@@ -44,9 +45,9 @@ def add_call(calls: Calls, block: ToolUseBlock, path: str, options: RequestOptio
     )
 
 
-def _arguments(block: ToolUseBlock, path: str, options: RequestOptions) -> str:
+def _arguments(block: ToolUseBlock, path: object, options: RequestOptions) -> str:
     """The model's own spelling while the client sends the same value back, else the bytes that it sent."""
-    received = object_text(block.input, f"{path}.input")
+    received = object_text(block.input, path, ".input")
     spelled = options.spelling(block.id)
     return spelled if spelled and _same_json(spelled, received) else received
 
@@ -86,9 +87,9 @@ def results_of(
     can carry text only; `[image 1]` marks where each one stood.
     """
     found = _matched(stretch, calls)
+    results = Results([], [])
     if len(found) < len(calls):
         raise unanswered(path, (our_id for our_id in calls if our_id not in found))
-    results = Results([], [])
     shown = 0
     for our_id, call in calls.items():
         text, images = _result(*found[our_id], options, findings, shown)
@@ -102,10 +103,8 @@ def results_of(
 
 def _matched(stretch: list[Turn], calls: Calls) -> dict[str, tuple[Place, ToolResultBlock]]:
     found: dict[str, tuple[Place, ToolResultBlock]] = {}
-    for turn in stretch:
-        for place, block in turn.items:
-            if not isinstance(block, ToolResultBlock):
-                continue
+    for place, block in chain.from_iterable(turn.items for turn in stretch):
+        if isinstance(block, ToolResultBlock):
             if block.tool_use_id not in calls:
                 raise InvalidRequestError(
                     f"{place}: unexpected `tool_use_id` found in `tool_result` blocks: {block.tool_use_id}. "
@@ -126,6 +125,8 @@ def _result(
 ) -> tuple[str, list[tuple[str, Part]]]:
     """The text of one result, and its images with their labels; `shown` images were labelled before."""
     content = block.content or []
+    if isinstance(content, str) and not block.is_error:
+        return content, []
     texts: list[str] = [ERROR_MARK] if block.is_error else []
     images: list[tuple[str, Part]] = []
     if isinstance(content, str):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from itertools import islice
+from typing import Literal
 
 import msgspec
 
@@ -17,11 +18,8 @@ from dragoman.wire.anthropic.request import Message
 Role = Literal["system", "user", "assistant"]
 
 
-class Item(NamedTuple):
-    """A block and where it stands in the request."""
-
-    place: Place
-    block: ContentBlock
+Item = tuple[Place, ContentBlock]
+"""A block behind its place in the request."""
 
 
 class Turn(msgspec.Struct):
@@ -38,12 +36,11 @@ def turns_of(messages: Sequence[Message], *, system_in_place: bool, findings: Fi
     beside it, where it stands.
     """
     turns: list[Turn] = []
-    last_user = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
     for number, message in enumerate(messages):
         role: Role = message.role
-        items = list(_items(number, message))
+        items = _items(number, message)
         if role == "system":
-            if message.clear_at == "next_user_message" and number < last_user:
+            if message.clear_at == "next_user_message" and _user_follows(messages, number):
                 findings.note("system turns cleared by a later user turn, as their clear_at says")
                 continue
             text = _system_turn_text(items)
@@ -51,7 +48,7 @@ def turns_of(messages: Sequence[Message], *, system_in_place: bool, findings: Fi
                 continue
             if not system_in_place and any(turn.role != "system" for turn in turns):
                 role, text = "user", reminder(text)
-            items = [Item(items[0].place, TextBlock(text=text))]
+            items = [(items[0][0], TextBlock(text=text))]
         if turns and turns[-1].role == role:
             turns[-1].items.extend(items)
         else:
@@ -59,19 +56,22 @@ def turns_of(messages: Sequence[Message], *, system_in_place: bool, findings: Fi
     return turns
 
 
-def _items(number: int, message: Message) -> Iterator[Item]:
-    if isinstance(message.content, str):
-        yield Item(Place(number, None), TextBlock(text=message.content))
-        return
-    for index, block in enumerate(message.content):
-        yield Item(Place(number, index), block)
+def _user_follows(messages: Sequence[Message], number: int) -> bool:
+    return any(message.role == "user" for message in islice(messages, number + 1, None))
+
+
+def _items(number: int, message: Message) -> list[Item]:
+    content = message.content
+    if isinstance(content, str):
+        return [(Place(number, None), TextBlock(text=content))]
+    return [(Place(number, index), block) for index, block in enumerate(content)]
 
 
 def _system_turn_text(items: list[Item]) -> str:
     texts = []
     for place, block in items:
         if not isinstance(block, TextBlock):
-            raise refusal(block, str(place), "system")
+            raise refusal(block, place, "system")
         texts.append(block.text)
     return system_text(texts)
 
@@ -81,7 +81,7 @@ def turn_text(turn: Turn) -> str:
     return "\n".join(block.text for _, block in turn.items if isinstance(block, TextBlock))
 
 
-def refusal(block: msgspec.Struct, path: str, role: str) -> InvalidRequestError:
+def refusal(block: msgspec.Struct, path: object, role: str) -> InvalidRequestError:
     """The error for a block that cannot stand where it does, or cannot reach a model at all."""
     kind = block.__struct_config__.tag
     reason = UNAVAILABLE_BLOCKS.get(str(kind))

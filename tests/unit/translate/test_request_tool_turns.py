@@ -11,6 +11,8 @@ from dragoman.errors import InvalidRequestError
 from dragoman.translate.ids import call_id_out
 from dragoman.translate.options import Place
 from dragoman.translate.raw import raw_text
+from dragoman.translate.request import to_chat
+from dragoman.wire.anthropic.codec import decode_messages
 from dragoman.wire.openai import ChatMessage
 from tests.support.translation import (
     PNG,
@@ -19,6 +21,7 @@ from tests.support.translation import (
     call,
     chat,
     image,
+    options,
     plain,
     result,
     system,
@@ -147,7 +150,14 @@ def test_calls_need_a_model_that_takes_tools() -> None:
 
 def test_raw_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(InvalidRequestError, match=r"^messages.0.content: .*UTF-8"):
-        raw_text(msgspec.Raw(b'{"a": "\xff"}'), str(Place(0, None)))
+        raw_text(msgspec.Raw(b'{"a": "\xff"}'), Place(0, None))
+
+
+def test_bytes_that_are_no_text_are_refused_by_the_path_of_what_would_carry_them_on() -> None:
+    tools = b'"tools":[{"name":"a","input_schema":{"type":"object","a":"\xff"}}]'
+    body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"go"}],%b}' % tools
+    with pytest.raises(InvalidRequestError, match=r"^tools.0.input_schema: .*UTF-8"):
+        to_chat(decode_messages(body), options())
 
 
 # --- results ---

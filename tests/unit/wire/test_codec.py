@@ -193,10 +193,8 @@ def test_whole_pairs_and_escaped_backslashes_are_text(whole: str) -> None:
     )
 
 
-def test_bytes_that_are_no_text_are_refused_inside_raw_parts_too() -> None:
-    assert refusal(raw('"tools":[{"name":"a","input_schema":{"a":"?"}}]').replace(b"?", b"\xff")) == (
-        "The request body is not valid UTF-8."
-    )
+def test_bytes_that_are_no_text_are_named_before_what_a_parser_says_of_them() -> None:
+    assert refusal(raw('"x":"?"').replace(b"?", b"\xff") + b"}") == "The request body is not valid UTF-8."
 
 
 def test_what_is_nested_just_below_the_limit_can_be_decoded_again_deeper() -> None:

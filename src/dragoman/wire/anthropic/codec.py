@@ -20,8 +20,6 @@ _MARGIN = 100
 _messages = msgspec.json.Decoder(MessagesRequest)
 _count = msgspec.json.Decoder(CountTokensRequest)
 
-# Escapes of surrogates are rare, so most bodies need no more than the search for one.
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # A body whose escaped surrogates come in pairs; a backslash at its very end is the decoder's business.
 _PAIRED = re.compile(
     rb"(?:[^\\]++"
@@ -52,10 +50,9 @@ def unknown_fields(body: bytes, kind: type[CountTokensRequest] = MessagesRequest
 
 def _decode(decoder: msgspec.json.Decoder[Request], body: bytes, kind: type[Request]) -> Request:
     try:
-        _check_text(body)
         request = _decode_deeper(decoder, body, _MARGIN)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(explain(error, kind, empty=not body)) from error
+        raise InvalidRequestError(explain(_no_text(body) or error, kind, empty=not body)) from error
     for number, message in enumerate(request.messages):
         if type(message.content) is NoContent and not _sets_effort(message):
             raise InvalidRequestError(f"messages.{number}.content: Field required")
@@ -71,9 +68,10 @@ def _decode_deeper(decoder: msgspec.json.Decoder[Request], body: bytes, calls: i
     return _decode_deeper(decoder, body, calls - 1) if calls else decoder.decode(body)
 
 
-def _check_text(body: bytes) -> None:
-    """Find what cannot be text anywhere in the body, for parts that stay raw are not read by the decoder."""
-    if not body.isascii():
+def _no_text(body: bytes) -> Exception | None:
+    """Why a body that was refused is no text, if it is none: that says more than where a parser stopped."""
+    try:
         body.decode()
-    if _SURROGATE.search(body) and not _PAIRED.fullmatch(body):
-        raise msgspec.DecodeError("it holds half of a surrogate pair")
+    except UnicodeDecodeError as error:
+        return error
+    return None if _PAIRED.fullmatch(body) else msgspec.DecodeError("it holds half of a surrogate pair")
