@@ -67,6 +67,11 @@ class RemoteInferenceEngine(InferenceEngine):
         self._asking: dict[str, asyncio.Task[Any]] = {}
         self._replies: dict[str, dict[tuple[str, bytes], Reply]] = {}
 
+    @property
+    def transport(self) -> Transport:
+        """The connections to the server, for questions that no neutral request can ask."""
+        return self._transport
+
     async def start(self) -> None:
         """Asks the server what it is; one that does not say is asked again later, and `health` tells why."""
         with suppress(DragomanError):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dragoman.engines.dialects.errors import error_of_reply, logged
+from dragoman.engines.dialects.probes import Render
 from dragoman.engines.dialects.repair import repaired
 from dragoman.errors import DragomanError, EngineFaultError, NotSupportedError
 from dragoman.wire.capabilities import EngineCapabilities
@@ -127,6 +128,10 @@ class Dialect:
     async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
         """Tokens of the prompt; exactly what the same request's usage says."""
         raise NotSupportedError(f"the engine ({self.name}) cannot count tokens")
+
+    def renderer(self, ask: Ask, model: str) -> Render | None:
+        """What renders a request's members to the prompt's text; None where no such server does."""
+        return None
 
     def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
         """Turns a plain body of Chat Completions into the server's own, in place."""

@@ -85,6 +85,12 @@ def error_of_reply(status: int, body: bytes, retry_after: float | None = None) -
     return _mapped(status, said, detail, logged(body), retry_after)
 
 
+def words_of(body: bytes) -> str:
+    """The engine's own words in the body of an error; empty where it has none."""
+    said = _decoded(body)
+    return "" if said is None else said.message
+
+
 def error_in_stream(error: object, raw: bytes) -> DragomanError:
     """The error of an error object inside an answer whose HTTP status was a success."""
     said = _read(error)

@@ -13,7 +13,12 @@ from typing import Any
 import msgspec
 
 from dragoman.engines.dialects.base import Ask, Dialect, WireChunk, WireCompletion
-from dragoman.engines.dialects.probes import keeps_system_in_place, switches_thinking, thinking_switch
+from dragoman.engines.dialects.probes import (
+    Render,
+    keeps_system_in_place,
+    switches_thinking,
+    thinking_switch,
+)
 from dragoman.errors import EngineFaultError
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatRequest, ChatUsage, PromptTokensDetails
@@ -95,11 +100,7 @@ class LlamaCppDialect(Dialect):
 
     async def capabilities(self, ask: Ask, model: str) -> EngineCapabilities:
         """Context and images from `/props`; the template's habits by rendering probes."""
-
-        async def render(members: dict[str, Any]) -> str | None:
-            rendered = (await ask("/apply-template", {"model": model, **members})).read(_Prompt)
-            return None if rendered is None else rendered.prompt
-
+        render = self.renderer(ask, model)
         props = (await ask("/props", None)).read(Props)
         if props is None:
             raise EngineFaultError("the engine did not describe itself", log_detail="no /props")
@@ -117,7 +118,17 @@ class LlamaCppDialect(Dialect):
             matched_stop=True,
             early_usage=True,
             system_in_place=await keeps_system_in_place(render),
+            logprobs=True,
         )
+
+    def renderer(self, ask: Ask, model: str) -> Render:
+        """Renders members of a request to the prompt's text; None where the template refuses them."""
+
+        async def render(members: dict[str, Any]) -> str | None:
+            rendered = (await ask("/apply-template", {"model": model, **members})).read(_Prompt)
+            return None if rendered is None else rendered.prompt
+
+        return render
 
     async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
         """The server's own count; an older server renders and tokenizes in two questions (text only)."""

@@ -76,6 +76,8 @@ class SGLangDialect(RenderingDialect):
             counting=can_render,
             matched_stop=True,
             system_in_place=not can_render or await keeps_system_in_place(render),
+            logprobs=True,
+            token_ids=True,
         )
 
     async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:

@@ -60,6 +60,8 @@ class VLLMDialect(RenderingDialect):
             counting=can_render,
             matched_stop=True,
             system_in_place=not can_render or await keeps_system_in_place(render),
+            logprobs=True,
+            token_ids=True,
         )
 
     async def _sees(self, ask: Ask, model: str) -> bool:
