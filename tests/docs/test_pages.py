@@ -66,7 +66,7 @@ def test_options_that_the_pages_name_exist() -> None:
     used = {
         (command, option)
         for snippet in all_snippets()
-        for command, rest in re.findall(r"\bdragoman (serve|translate)\b([^\n#|]*)", snippet.code)
+        for command, rest in re.findall(r"\bdragoman (serve|translate|doctor)\b([^\n#|]*)", snippet.code)
         for option in re.findall(r"--[a-z-]+", rest)
     }
     helps = {command: help_of(command) for command, _ in used}
