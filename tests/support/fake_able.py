@@ -106,6 +106,9 @@ def able(can: Able) -> FakeOpenAI:
     return FakeOpenAI(routes)
 
 
+_MOST_TOKENS = 1_000_000
+
+
 class _RefusedError(Exception):
     """The server takes no such request, or fails at it."""
 
@@ -118,7 +121,7 @@ class _Server:
     def __init__(self, can: Able) -> None:
         self._can = can
         self._prompts: set[str] = set()
-        self._rendered = ""
+        self._rendered: list[str] = []
 
     # ---- the template --------------------------------------------------------------------------------------
 
@@ -166,17 +169,20 @@ class _Server:
         return " ".join(["dot"] * 16) if self._can.images == "yes" else ""
 
     def tokenize(self, seen: Seen) -> Answer:
-        """Tokens of a chat, by their number; `detokenize` gives the text of the last one back."""
+        """Tokens of a chat: each prompt's have numbers of their own, by which `detokenize` finds it."""
         try:
-            self._rendered = self._render(seen.json)
+            rendered = self._render(seen.json)
         except _RefusedError as refusal:
             return _refused(refusal)
-        count = len(_WORD.findall(self._rendered))
-        return reply({"count": count + self._can.counts_off, "tokens": list(range(count))})
+        count = len(_WORD.findall(rendered))
+        first = len(self._rendered) * _MOST_TOKENS
+        self._rendered.append(rendered)
+        tokens = list(range(first, first + count))
+        return reply({"count": count + self._can.counts_off, "tokens": tokens})
 
     def detokenize(self, seen: Seen) -> Answer:
         """The prompt."""
-        return reply({"prompt": self._rendered})
+        return reply({"prompt": self._rendered[seen.json["tokens"][0] // _MOST_TOKENS]})
 
     # ---- chat ----------------------------------------------------------------------------------------------
 

@@ -144,7 +144,7 @@ def test_what_cannot_be_examined(capsys: pytest.CaptureFixture[str]) -> None:
         refused = capsys.readouterr()
     assert refused.out == ""
     assert refused.err.startswith(f"dragoman: {fake.url}: the engine is not set up for this request")
-    assert "no key" in refused.err
+    assert "the engine refuses our key: status 401" in refused.err
     assert main(["doctor", fake.url]) == 2
     assert f"dragoman: {fake.url}: the engine cannot be reached" in capsys.readouterr().err
     assert main(["doctor", "ftp://somewhere"]) == 2
