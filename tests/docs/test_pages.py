@@ -66,7 +66,9 @@ def test_options_that_the_pages_name_exist() -> None:
     used = {
         (command, option)
         for snippet in all_snippets()
-        for command, rest in re.findall(r"\bdragoman (serve|translate|doctor)\b([^\n#|]*)", snippet.code)
+        for command, rest in re.findall(
+            r"\bdragoman (serve|models [a-z]+|translate|doctor)\b([^\n#|]*)", snippet.code
+        )
         for option in re.findall(r"--[a-z-]+", rest)
     }
     helps = {command: help_of(command) for command, _ in used}
@@ -78,5 +80,5 @@ def help_of(command: str) -> str:
     """What `dragoman COMMAND --help` prints."""
     program = Path(sys.executable).with_name("dragoman")
     return subprocess.run(
-        [program, command, "--help"], capture_output=True, text=True, check=True, timeout=60
+        [program, *command.split(), "--help"], capture_output=True, text=True, check=True, timeout=60
     ).stdout

@@ -27,13 +27,16 @@ def show(
     *,
     has_keys: bool,
     embedded: bool = False,
+    hint: str = "",
 ) -> None:
-    """Prints it, with what keeps engines from being used. Keys are never shown."""
+    """Prints it, with what keeps engines from being used and a hint where there is one. Keys are never shown."""
     console.print(Text.assemble(f"Dragoman {__version__} is ready on ", (address, "bold")), soft_wrap=True)
     names = ", ".join(card.id for card in models) or "none yet"
     console.print(f"models: {names}", markup=False, highlight=False, soft_wrap=True)
     for trouble in troubles:
         console.print(Text(trouble, style="yellow"), soft_wrap=True)
+    if hint:
+        console.print(hint, markup=False, highlight=False, soft_wrap=True)
     default = models[0] if models else ModelCard(id="claude-default")
     key = "YOUR-KEY" if has_keys else "any-word"
     exports = [f"export {name}={value}" for name, value in claude_code(address, default, key).items()]

@@ -17,8 +17,10 @@ import msgspec
 from rich.console import Console
 
 from dragoman.cli import banner
+from dragoman.cli.sources import settings_file
 from dragoman.engines.llamacpp import LlamaCppInferenceEngine
 from dragoman.errors import SettingsError
+from dragoman.models.memory import available_memory, recommended
 from dragoman.models.progress import ConsoleReport
 from dragoman.observe.logs import configure
 from dragoman.routing.client import build_client
@@ -43,8 +45,6 @@ Everything else is set in dragoman.toml or in the environment, as DRAGOMAN_ and 
 API keys, timeouts, limits, aliases of models. Flags win over the environment, that over the file.
 A dragoman.toml in the folder where the command starts is found by itself."""
 
-_FOUND = Path("dragoman.toml")
-
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     """The command's line."""
@@ -59,6 +59,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add("--engine", action="append", metavar="URL", help="an engine's address; repeat it for several")
     add("--dialect", choices=get_args(Dialect), help="what the engines are (auto: they are asked)")
     add("--model", help="embedded: a name of the catalogue or a .gguf file; with --engine: the default model")
+    add("--cache-dir", metavar="FOLDER", help="embedded: where models are kept (the user's cache)")
     add("--config", type=Path, metavar="FILE", help="settings as TOML")
     add("--host", help="address to listen on (127.0.0.1; another one needs API keys)")
     add("--port", type=int, help="port to listen on (8484; 0: any free one)")
@@ -75,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     signature_keys(settings)
     with bind(settings) as sock, _ending_early():
         address = address_of(sock)
+        # asked before a model takes its share of the memory
+        hint = larger_model(settings)
 
         def ready(models: list[ModelCard], troubles: list[str]) -> None:
             banner.show(
@@ -84,12 +87,26 @@ def run(arguments: argparse.Namespace) -> int:
                 troubles,
                 has_keys=bool(settings.api_keys),
                 embedded=not settings.engines,
+                hint=hint,
             )
             sys.stdout.flush()
 
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_serve_all(settings, sock, ready))
     return 0
+
+
+def larger_model(settings: Settings) -> str:
+    """The line about a better model that this machine has room for; "" where one was chosen or none is."""
+    if settings.engines or settings.model:
+        return ""
+    better = recommended(available_memory())
+    if better is None:
+        return ""
+    return (
+        f"this machine has memory for {better.name} ({better.size / 1e9:.1f} GB): "
+        f"dragoman serve --model {better.name}"
+    )
 
 
 @contextmanager
@@ -136,10 +153,7 @@ async def _serve_all(
 
 def gathered(arguments: argparse.Namespace) -> Settings:
     """The settings from file, environment and flags."""
-    file: Path | None = arguments.config
-    if file is None and _FOUND.is_file():
-        file = _FOUND
-        print(f"dragoman: settings from ./{_FOUND}", file=sys.stderr)
+    file = settings_file(arguments.config)
     names = ("host", "port", "workers")
     flags: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     flags = {name: value for name, value in flags.items() if value is not None}
@@ -148,6 +162,8 @@ def gathered(arguments: argparse.Namespace) -> Settings:
         flags["engines"] = [{"url": url, **dialect} for url in arguments.engine]
     elif arguments.dialect is not None:
         raise SettingsError("--dialect says what --engine is, and there is no --engine")
+    if arguments.cache_dir is not None:
+        flags["local"] = {"cache_dir": arguments.cache_dir}
     settings = load_settings(file, flags=flags)
     if arguments.model is None:
         return settings

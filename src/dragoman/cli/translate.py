@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
 
+from dragoman.cli.output import write_out
 from dragoman.engines.dialects import DIALECTS
 from dragoman.errors import InvalidRequestError, SettingsError
 from dragoman.server.ids import new_id
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     except InvalidRequestError as error:
         print(encode_error(error, new_id("req")).decode(), file=sys.stderr)
         return 1
-    return _print(msgspec.json.format(written, indent=2) + b"\n")
+    return write_out(msgspec.json.format(written, indent=2) + b"\n")
 
 
 def _standard_input() -> bytes:
@@ -71,25 +71,6 @@ def _standard_input() -> bytes:
     if stdin is None:
         raise SettingsError("there is no standard input to read")
     return stdin.buffer.read()
-
-
-def _print(text: bytes) -> int:
-    """Writes UTF-8 whatever the terminal's encoding is, since that is what JSON is in; the exit status."""
-    rest = memoryview(text)
-    try:
-        while rest:
-            # with PYTHONUNBUFFERED a pipe takes only as much as it has room for
-            rest = rest[sys.stdout.buffer.write(rest) :]
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # who reads has seen enough; nor may the interpreter complain when it flushes at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"dragoman: cannot write: {error.strerror}", file=sys.stderr)
-        return 2
-    return 0
 
 
 def translated(body: bytes, dialect: str) -> bytes:

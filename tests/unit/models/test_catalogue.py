@@ -27,7 +27,7 @@ def test_every_entry_is_complete() -> None:
 
 
 def test_names_are_unique() -> None:
-    names = [model.name for model in catalogue()]
+    names = [name for model in catalogue() for name in (model.name, model.short)]
     assert len(set(names)) == len(names)
 
 
@@ -35,6 +35,8 @@ def test_the_default_and_the_second_model() -> None:
     assert find("").name == "qwen2.5-coder-0.5b"
     assert catalogue()[1].name == "smollm2-135m"
     assert find("SmolLM2-135M") == catalogue()[1]
+    assert find("135M") == catalogue()[1]
+    assert find("1.5b").name == "qwen2.5-coder-1.5b"
 
 
 def test_the_pieces_of_the_wheels_are_numbered() -> None:
