@@ -67,7 +67,7 @@ def test_options_that_the_pages_name_exist() -> None:
         (command, option)
         for snippet in all_snippets()
         for command, rest in re.findall(
-            r"\bdragoman (serve|models [a-z]+|translate|doctor)\b([^\n#|]*)", snippet.code
+            r"\bdragoman (serve|chat|models [a-z]+|translate|doctor)\b([^\n#|]*)", snippet.code
         )
         for option in re.findall(r"--[a-z-]+", rest)
     }

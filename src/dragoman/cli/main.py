@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from dragoman import __version__
-from dragoman.cli import doctor, models, serve, translate
+from dragoman.cli import chat, doctor, models, serve, translate
 from dragoman.errors import DragomanError
 
 _DESCRIPTION = "The Anthropic Messages API in front of any inference engine."
@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="dragoman", description=_DESCRIPTION, epilog=_EPILOG)
     top.add_argument("--version", action="version", version=f"dragoman {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, models, translate, doctor):
+    for command in (serve, chat, models, translate, doctor):
         command.add_to(commands)
     return top
 

@@ -47,7 +47,9 @@ def test_the_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"dragoman {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [(), ("serve",), ("models",), ("models", "ls"), ("translate",)])
+@pytest.mark.parametrize(
+    "arguments", [(), ("serve",), ("chat",), ("models",), ("models", "ls"), ("translate",)]
+)
 def test_help_fits_a_terminal_and_has_no_colours(arguments: tuple[str, ...]) -> None:
     done = run(*arguments, "--help")
     assert done.returncode == 0
