@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from dragoman.cli.output import write_out
+from dragoman.cli.pipes import write_out
 from dragoman.cli.sources import settings_file
 from dragoman.errors import SettingsError
 from dragoman.models import CatalogueModel, cache_folder, catalogue, find

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
 
-from dragoman.cli.output import write_out
+from dragoman.cli.pipes import standard_input, write_out
 from dragoman.engines.dialects import DIALECTS
-from dragoman.errors import InvalidRequestError, SettingsError
+from dragoman.errors import InvalidRequestError
 from dragoman.server.ids import new_id
 from dragoman.translate.options import RequestOptions
 from dragoman.translate.request import to_chat
@@ -53,7 +53,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the translation, or why there is none."""
     try:
-        body = _standard_input() if arguments.file == "-" else Path(arguments.file).read_bytes()
+        body = standard_input() if arguments.file == "-" else Path(arguments.file).read_bytes()
     except OSError as error:
         print(f"dragoman: cannot read {arguments.file}: {error.strerror}", file=sys.stderr)
         return 2
@@ -63,14 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(encode_error(error, new_id("req")).decode(), file=sys.stderr)
         return 1
     return write_out(msgspec.json.format(written, indent=2) + b"\n")
-
-
-def _standard_input() -> bytes:
-    """All of it; `SettingsError` where the command was started without any."""
-    stdin: TextIO | None = sys.stdin
-    if stdin is None:
-        raise SettingsError("there is no standard input to read")
-    return stdin.buffer.read()
 
 
 def translated(body: bytes, dialect: str) -> bytes:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from dragoman.cli.chat.embedded import embedded_server
 from dragoman.cli.chat.images import ImageError
 from dragoman.cli.chat.prompt import history, read_line
 from dragoman.cli.chat.screen import PlainScreen, TerminalScreen, harmless
-from dragoman.cli.chat.session import Conversation, Options, Run, Session
+from dragoman.cli.chat.session import Conversation, Options, Run, Session, proper
+from dragoman.cli.pipes import drop_output, standard_input
 from dragoman.cli.sources import settings_file
 from dragoman.errors import EngineUnavailableError, SettingsError
 from dragoman.models import find
@@ -95,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
                 options = Options(
                     model=_model(arguments.model, client, runner.run),
                     max_tokens=arguments.max_tokens,
-                    system=arguments.system,
+                    system=proper(arguments.system),
                     thinking=not arguments.no_thinking,
                     temperature=arguments.temperature,
                     tools=tools,
@@ -105,6 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
                 return _converse(conversation, arguments.image, state)
             finally:
                 runner.run(client.aclose())
+    except BrokenPipeError:
+        drop_output()
+        return 1
     except (ServerError, ImageError) as error:
         print(f"dragoman: {harmless(str(error))}", file=sys.stderr)
         return 1
@@ -114,16 +119,25 @@ def _converse(conversation: Conversation, images: list[str], state: Path) -> int
     """At a terminal the conversation goes on until the person ends it; a pipe holds one message."""
     for path in images:
         conversation.attach(path)
-    if not sys.stdin.isatty():
-        text = sys.stdin.read().strip()
-        if not text:
-            raise SettingsError("there is no message on standard input")
+    if sys.stdin is None or not sys.stdin.isatty():
+        text = _message()
         return 0 if conversation.say(conversation.compose(text, mentions=False)) else 1
     if sys.stdout.isatty():
         conversation.screen = TerminalScreen(Console(highlight=False))
     with history(state):
         Session(conversation, read_line).loop()
     return 0
+
+
+def _message() -> str:
+    """All of standard input."""
+    try:
+        text = standard_input().decode().strip()
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"standard input is no text in UTF-8: {error.reason}") from error
+    if not text:
+        raise SettingsError("there is no message on standard input")
+    return text
 
 
 @contextmanager
@@ -145,7 +159,17 @@ async def _serves(client: ChatClient, model: str) -> bool:
     if is_path(model) or not await client.is_dragoman():
         return False
     name = full_name(model)
-    return not model or name == "" or name in await client.models()
+    return not model or name == "" or name in await _listed(client)
+
+
+async def _listed(client: ChatClient) -> list[str]:
+    """The names of the server's models, none where it has no such list."""
+    try:
+        return await client.models()
+    except ServerError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return []
 
 
 def full_name(model: str) -> str:
@@ -160,7 +184,7 @@ def _model(wanted: str, client: ChatClient, run: Run) -> str:
     """The model to ask for: a name of the server, where it lists any."""
     if wanted and not is_path(wanted) and not full_name(wanted):
         return wanted
-    names = run(client.models())
+    names = run(_listed(client))
     if not wanted or is_path(wanted):
         if not names:
             raise ServerError(f"{client.url} lists no model; --model names one")

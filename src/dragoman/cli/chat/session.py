@@ -170,6 +170,11 @@ def _counts(usage: dict[str, Any], model: str) -> str:
     return f"{model}: {read} tokens read, {usage.get('output_tokens', 0)} written"
 
 
+def proper(text: str) -> str:
+    """The text with a question mark for each byte that was no UTF-8: no request could hold it."""
+    return text.encode(errors="replace").decode()
+
+
 def _result(call: Call, text: str) -> Block:
     if text:
         return {"type": "tool_result", "tool_use_id": call.id, "content": text}
@@ -213,13 +218,15 @@ class Session:
         while True:
             try:
                 self._screen.note("")
-                line = self._read("> ").strip()
+                line = proper(self._read("> ").strip())
                 if line in {"/quit", "/exit"}:
                     return
                 self._take(line)
             except (EOFError, KeyboardInterrupt):
                 self._screen.note("")
                 return
+            except UnicodeDecodeError:
+                self._screen.error("This line is no text in UTF-8.")
 
     def _take(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -238,7 +245,8 @@ class Session:
     def _ask_result(self, call: Call) -> str:
         # with the arguments, since several calls may bear one name; a prompt must stay on its line
         shown = harmless(f"{call.name} {call.arguments}")
-        return self._read(f"result of {shown[:_PROMPT]}{'…' if len(shown) > _PROMPT else ''}> ").strip()
+        prompt = f"result of {shown[:_PROMPT]}{'…' if len(shown) > _PROMPT else ''}> "
+        return proper(self._read(prompt).strip())
 
     def _help(self, _rest: str) -> None:
         self._screen.note(HELP)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from dragoman.cli.chat import command
-from dragoman.cli.chat.client import server_root
+from dragoman.cli.chat.client import ChatClient, ServerError, server_root
 from dragoman.cli.chat.command import full_name, keys
 from dragoman.cli.chat.embedded import Embedded, embedded_server
 from dragoman.cli.main import main, parser
@@ -23,7 +25,9 @@ from dragoman.errors import EngineUnavailableError, OverloadedError, SettingsErr
 from dragoman.models.progress import Silence
 from dragoman.settings import Settings
 from tests.support.dialogues import PARROT as FOLDER
+from tests.support.fake_openai import FakeOpenAI, reply
 from tests.support.serving import running_server, serving
+from tests.unit.cli.chat.conftest import START, end, stream, text
 
 PARROT = FOLDER / "parrot.gguf"
 TOOLS = '[{"name": "get_weather", "description": "The weather.", "input_schema": {"type": "object"}}]'
@@ -37,7 +41,9 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
     """Runs the command with a message on standard input: `pipe("hi", "--url", url)`."""
 
     def piped(message: str, *arguments: str) -> int:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(message))
+        monkeypatch.setattr(
+            sys, "stdin", io.TextIOWrapper(io.BytesIO(message.encode(errors="surrogateescape")))
+        )
         return main(["chat", *arguments])
 
     return piped
@@ -128,11 +134,40 @@ def test_an_empty_message_and_a_missing_image_are_said(
 ) -> None:
     with running_server(ScriptedInferenceEngine([])) as url:
         assert pipe(" \n", "--url", url) == 2
+        assert pipe("a\udcff", "--url", url) == 2
         assert pipe("hi", "--url", url, "--image", "none.png") == 1
     assert capsys.readouterr().err.splitlines() == [
         "dragoman: there is no message on standard input",
+        "dragoman: standard input is no text in UTF-8: invalid start byte",
         "dragoman: there is no file none.png",
     ]
+
+
+def test_without_any_standard_input_there_is_no_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with running_server(ScriptedInferenceEngine([])) as url:
+        assert main(["chat", "--url", url]) == 2
+    assert capsys.readouterr().err == "dragoman: there is no standard input to read\n"
+
+
+def test_who_reads_no_further_is_no_trace() -> None:
+    long = answer("many words " * 20_000)
+    with running_server(ScriptedInferenceEngine([long])) as url:
+        program = [sys.executable, "-m", "dragoman", "chat", "--url", url]
+        with subprocess.Popen(
+            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdin.write(b"hi")
+            process.stdin.close()
+            assert process.stdout.read(4) == b"many"
+            process.stdout.close()
+            errors = process.stderr.read()
+    assert (process.returncode, errors) == (1, b"")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +236,28 @@ def test_a_server_without_models_needs_a_name(pipe: Pipe, capsys: pytest.Capture
     with running_server(engine) as url:
         assert pipe("hi", "--url", url) == 1
     assert "lists no model; --model names one" in capsys.readouterr().err
+
+
+async def test_a_server_without_a_list_of_models_is_used_by_name() -> None:
+    said = stream(START, *text("Hi."), *end())
+    async with FakeOpenAI({"/v1/messages": said}) as fake:
+        for arguments, status in (((), 1), (("--model", "big"), 0), (("--model", "1.5b"), 0)):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "dragoman", "chat", "--url", fake.url, *arguments),
+                stdin=asyncio.subprocess.PIPE,
+            )
+            await process.communicate(b"hi")
+            assert process.returncode == status
+        asked = [seen.json["model"] for seen in fake.seen if seen.path == "/v1/messages"]
+    assert asked == ["big", "qwen2.5-coder-1.5b"]
+
+
+async def test_a_list_that_fails_otherwise_is_said() -> None:
+    async with FakeOpenAI({"/v1/models?limit=1000": reply({}, 500)}) as fake:
+        client = ChatClient(fake.url)
+        with pytest.raises(ServerError, match="HTTP 500 Internal Server Error"):
+            await command._listed(client)
+        await client.aclose()
 
 
 def test_a_short_name_is_the_catalogues_where_the_server_has_none() -> None:

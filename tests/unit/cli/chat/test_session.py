@@ -133,6 +133,25 @@ def test_ctrl_c_while_models_are_listed_goes_back_to_the_prompt(talk: Start) -> 
     assert "/image PATH" in talking.shown
 
 
+def test_what_is_no_text_is_no_end(talk: Start) -> None:
+    talking = talk([answer("Yes.")])
+    lines: list[Any] = [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        "caf\udce9",
+        EOFError(),
+    ]
+
+    def read(_prompt: str) -> str:
+        line = lines.pop(0)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    Session(talking.conversation, read).loop()
+    assert "This line is no text in UTF-8." in talking.lines
+    assert talking.turns[0]["content"][0]["text"] == "caf?"
+
+
 def test_a_refusal_is_one_line_with_its_id_and_the_question_is_taken_back(talk: Start) -> None:
     talking = talk([refuse(OverloadedError("The engine is\nfull.")), answer("Yes.")])
     talking.types("hello", "again")
