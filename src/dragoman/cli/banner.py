@@ -29,7 +29,7 @@ def show(
     embedded: bool = False,
     hint: str = "",
 ) -> None:
-    """Prints it, with what keeps engines from being used and a hint where there is one. Keys are never shown."""
+    """Prints it, with what keeps engines from being used, and a hint where there is one; never a key."""
     console.print(Text.assemble(f"Dragoman {__version__} is ready on ", (address, "bold")), soft_wrap=True)
     names = ", ".join(card.id for card in models) or "none yet"
     console.print(f"models: {names}", markup=False, highlight=False, soft_wrap=True)
