@@ -60,6 +60,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add("--key", help="the engine's key; others on this machine may see it in the list of processes")
     add("--key-env", metavar="NAME", help="the environment variable that holds the key")
     add("--config", type=Path, metavar="FILE", help="settings as TOML")
+    add("--cache-dir", metavar="FOLDER", help="embedded: where models are kept")
     add("--timeout", type=_seconds, default=_SECONDS, metavar="S", help="the longest wait for an answer (60)")
     add("--json", action="store_true", help="print the report as JSON")
     command.set_defaults(run=run)
@@ -94,9 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _for_settings(arguments: argparse.Namespace) -> argparse.Namespace:
     """What `serve` would read its settings from; a URL is looked up in them, so it is no part of them."""
-    return argparse.Namespace(
-        config=arguments.config, engine=None, dialect=None, model=None, host=None, port=None, workers=None
-    )
+    unsaid = dict.fromkeys(("engine", "dialect", "model", "host", "port", "workers"))
+    return argparse.Namespace(config=arguments.config, cache_dir=arguments.cache_dir, **unsaid)
 
 
 def _entries(arguments: argparse.Namespace, settings: Settings) -> list[EngineEntry]:
