@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dragoman.engines.scripted import ScriptedInferenceEngine, answer
+from dragoman.engines.scripted import Hang, Script, ScriptedInferenceEngine, answer, text_chunk
 from tests.support.dialogues import PARROT as FOLDER
 from tests.support.dialogues import dialogues
 from tests.support.serving import running_server
@@ -124,23 +124,23 @@ def test_a_conversation_at_a_true_terminal_with_llama_cpp(
     assert "Say hello." in kept.splitlines()
 
 
-@pytest.mark.engine
-def test_ctrl_c_stops_llama_cpp_and_the_conversation_goes_on(terminal: Callable[..., Terminal]) -> None:
-    person = terminal("--model", str(PARROT), "--temperature", "0")
-    person.await_text("> ")
-    person.type("Sing for ever.\r")
-    person.await_text("la la la")
-    person.type("\x03")
-    person.await_text("Stopped.")
-    person.await_text("> ")
-    person.type("/clear\r")
-    person.await_text("> ")
-    person.type("Say hello.\r")
-    person.await_text("Hello! How can I help you today?")
-    person.await_text("> ")
-    person.type("\x03")
-    assert person.status() == 0
+def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(terminal: Callable[..., Terminal]) -> None:
+    engine = ScriptedInferenceEngine([Script(steps=[text_chunk("la la la"), Hang()]), answer("Hello again.")])
+    with running_server(engine) as url:
+        person = terminal("--url", url)
+        person.await_text("> ")
+        person.type("Sing for ever.\r")
+        person.await_text("la la la")
+        person.type("\x03")
+        person.await_text("Stopped.")
+        person.await_text("> ")
+        person.type("Say hello.\r")
+        person.await_text("Hello again.")
+        person.await_text("> ")
+        person.type("\x03")
+        assert person.status() == 0
     assert "Traceback" not in person.said
+    assert [call.outcome for call in engine.calls] == ["cancelled", "finished"]
 
 
 def test_lines_that_go_on_and_earlier_ones(terminal: Callable[..., Terminal]) -> None:
