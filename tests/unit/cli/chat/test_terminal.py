@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import select
@@ -35,6 +36,7 @@ class Terminal:
     def __init__(self, *arguments: str) -> None:
         self.said = ""
         self._awaited = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._keyboard, inside = pty.openpty()
         program = [sys.executable, "-m", "dragoman", "chat", *arguments]
         self.process = subprocess.Popen(
@@ -65,7 +67,8 @@ class Terminal:
         except OSError:
             # what Linux says when the other side is closed
             piece = b""
-        self.said += piece.decode("utf-8", "replace")
+        # a read may end inside a character
+        self.said += self._decoder.decode(piece)
         return bool(piece)
 
     def status(self) -> int:
