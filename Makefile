@@ -32,7 +32,7 @@ COVER_FLAGS = $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
 FULL_COVER := src/dragoman/wire/*,src/dragoman/translate/*,src/dragoman/routing/policy.py
 
 .PHONY: help install serve test check format format-check lint types imports cov cov-report cov-full-report \
-	docs docs-check golden bench wheel wheel-test lock upgrade parrot clean
+	docs docs-check golden bench bench-docs wheel wheel-test lock upgrade parrot clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -120,8 +120,12 @@ docs-check: $(S_CLIENTS)
 golden: $(S_CLIENTS) ## Rewrite the golden files from what the code answers now
 	@$(PYTEST) tests/golden --update-golden $(ARGS)
 
-bench: $(S_CLIENTS) ## Measure CPU time per streamed token against a plain relay; writes build/bench.json
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(S_CLIENTS) ## Measure Dragoman beside its peers (15 minutes; ARGS=--quick: one); writes build/bench.json
+	@$(UV) --version >/dev/null && $(BIN)/python -m bench $(ARGS)
+
+bench-docs: $(S_CLIENTS) ## Take the figures of build/bench.json into docs/benchmark.md
+	@$(BIN)/python -m bench.page
+	@$(BIN)/python -m scripts.generate_docs
 
 wheel: $(S_DEV) ## Build the wheel and the sdist into dist/
 	@rm -rf dist
@@ -136,12 +140,14 @@ wheel-test: wheel
 LOCK = NO_FIND_LINKS=1; $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCK_FLAGS)
 
-lock: $(S_UV) ## Rewrite requirements/*.txt from pyproject.toml, keeping the pins that still fit
+lock: $(S_UV) ## Rewrite the locks, the peers of the benchmark included, from pyproject.toml, keeping the pins that still fit
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 	@$(LOCK) pyproject.toml -o requirements/base.txt
 	@$(LOCK) pyproject.toml --extra local -c requirements/base.txt -o requirements/local.txt
 	@$(LOCK) pyproject.toml --extra local --group dev -c requirements/local.txt -o requirements/dev.txt
 	@$(LOCK) --group clients -c requirements/dev.txt -o requirements/clients.txt
+	@$(LOCK) bench/requirements/smg.in -o bench/requirements/smg.txt
+	@$(LOCK) bench/requirements/litellm.in -o bench/requirements/litellm.txt
 
 upgrade: ## Rewrite requirements/*.txt with the newest releases that fit
 	@$(MAKE) --no-print-directory lock LOCK_FLAGS=--upgrade

@@ -1,4 +1,4 @@
-"""The canned stream: made once, sent again and again, one token per chunk."""
+"""The canned answers: made once, sent again and again, one token per chunk."""
 
 from __future__ import annotations
 
@@ -7,35 +7,33 @@ from collections.abc import Iterator
 import msgspec
 
 WORDS = ["The", " sky", " is", " blue", ",", " and", " 21", " °C", " in", " Köln", ".", " 🎉", '"', "\n"]
-THINKING_TOKENS = 128
-TEXT_TOKENS = 256
-CALL_TOKENS = 64
-CALLS = 2
-TOKENS = THINKING_TOKENS + TEXT_TOKENS + CALLS * CALL_TOKENS
 PROMPT_TOKENS = 812
+TOOL_NAME = "write_file"
 
-TOOL = {
-    "name": "write_file",
-    "description": "Writes a file.",
-    "input_schema": {
-        "type": "object",
-        "properties": {"path": {"type": "string"}, "text": {"type": "string"}},
-        "required": ["path", "text"],
-    },
+
+class Answer(msgspec.Struct, frozen=True):
+    """How many tokens of each kind an answer has: thinking, then text, then tool calls."""
+
+    name: str
+    text: int
+    thinking: int = 0
+    calls: int = 0
+    call: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of the answer."""
+        return self.thinking + self.text + self.calls * self.call
+
+
+ANSWERS = {
+    answer.name: answer
+    for answer in (
+        Answer("short", text=32),
+        Answer("brief", text=64, thinking=32, calls=2, call=16),
+        Answer("mixed", text=256, thinking=128, calls=2, call=64),
+    )
 }
-
-# What every stream of the load asks: the answer does not depend on it.
-REQUEST = msgspec.json.encode(
-    {
-        "model": "canned",
-        "max_tokens": 4096,
-        "stream": True,
-        "thinking": {"type": "adaptive"},
-        "system": [{"type": "text", "text": "You are a careful engineer. " * 20}],
-        "tools": [TOOL],
-        "messages": [{"role": "user", "content": "Write two files about the weather."}],
-    }
-)
 
 
 def words(count: int) -> list[str]:
@@ -43,22 +41,22 @@ def words(count: int) -> list[str]:
     return [WORDS[number % len(WORDS)] for number in range(count)]
 
 
-def call_pieces(number: int) -> list[str]:
+def call_pieces(number: int, tokens: int) -> list[str]:
     """The arguments of one call in as many pieces as it has tokens."""
-    body = [msgspec.json.encode(word).decode()[1:-1] for word in words(CALL_TOKENS - 2)]
+    body = [msgspec.json.encode(word).decode()[1:-1] for word in words(tokens - 2)]
     return [f'{{"path": "{number}.txt", "text": "', *body, '"}']
 
 
-def deltas() -> Iterator[dict[str, object]]:
-    """The deltas of the answer: thinking, text, then two calls."""
-    for word in words(THINKING_TOKENS):
+def deltas(answer: Answer) -> Iterator[dict[str, object]]:
+    """The deltas of an answer, one per token."""
+    for word in words(answer.thinking):
         yield {"reasoning_content": word}
-    for word in words(TEXT_TOKENS):
+    for word in words(answer.text):
         yield {"content": word}
-    for number in range(CALLS):
-        for place, piece in enumerate(call_pieces(number)):
+    for number in range(answer.calls):
+        for place, piece in enumerate(call_pieces(number, answer.call)):
             head = {"id": f"call_{number}", "type": "function"} if place == 0 else {}
-            name = {"name": TOOL["name"]} if place == 0 else {}
+            name = {"name": TOOL_NAME} if place == 0 else {}
             yield {"tool_calls": [{"index": number, **head, "function": {**name, "arguments": piece}}]}
 
 
@@ -78,20 +76,26 @@ def choice(delta: dict[str, object], finish_reason: str | None = None) -> bytes:
     return chunk(choices=[{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}])
 
 
-def events() -> list[bytes]:
-    """All events of the stream: a role, one per token, the finish, the usage, the end mark."""
+def packets(answer: Answer) -> list[list[bytes]]:
+    """An answer's events as they leave when it is paced: one token a packet, the role before the first."""
     usage = {
         "prompt_tokens": PROMPT_TOKENS,
-        "completion_tokens": TOKENS,
-        "total_tokens": PROMPT_TOKENS + TOKENS,
+        "completion_tokens": answer.tokens,
+        "total_tokens": PROMPT_TOKENS + answer.tokens,
     }
-    return [
-        choice({"role": "assistant", "content": ""}),
-        *(choice(delta) for delta in deltas()),
-        choice({}, "tool_calls"),
+    tokens = [[choice(delta)] for delta in deltas(answer)]
+    end = [
+        choice({}, "tool_calls" if answer.calls else "stop"),
         chunk(choices=[], usage=usage),
         b"data: [DONE]\n\n",
     ]
+    role = choice({"role": "assistant", "content": ""})
+    return [[role, *tokens[0]], *tokens[1:], end]
+
+
+def events(answer: Answer) -> list[bytes]:
+    """All events of an answer: a role, one per token, the finish, the usage, the end mark."""
+    return [event for packet in packets(answer) for event in packet]
 
 
 def chunked(event: bytes) -> bytes:

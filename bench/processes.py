@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+import msgspec
+
 ROOT = Path(__file__).resolve().parent.parent
+POLL_SECONDS = 0.01
+END_SECONDS = 10
+LAST_WORDS = 300
+
+
+class BenchError(RuntimeError):
+    """A server or a measurement that failed; the words say why."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A started server: its process, and the seconds from its start until it was ready."""
+
+    pid: int
+    start_s: float
 
 
 def free_port() -> int:
@@ -28,62 +45,105 @@ def cores() -> tuple[set[int], set[int]]:
     return ({allowed[-1]}, set(allowed[:-1]) or {allowed[-1]})
 
 
-def popen(
-    command: Sequence[str], on: set[int], env: Mapping[str, str] | None = None, stdout: int | None = None
-) -> subprocess.Popen[bytes]:
-    """A process that runs on these cores only."""
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=stdout)
-    os.sched_setaffinity(process.pid, on)
-    return process
+def allow_many_files() -> None:
+    """Lets this process and what it starts hold as many connections as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def output_of(command: Sequence[str], on: set[int], timeout: float) -> bytes:
+    """What a helper program prints, run on these cores only."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe) as process:
+        os.sched_setaffinity(process.pid, on)
+        try:
+            out, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise BenchError(f"{command[2]} did not end within {timeout:.0f} s") from error
+        finally:
+            process.kill()
+    if process.returncode:
+        raise BenchError(f"{command[2]} failed: {last_words(errors)}")
+    return out
+
+
+def last_words(output: bytes) -> str:
+    """The end of what a program said, on one line."""
+    return " ".join(output.decode(errors="replace").split())[-LAST_WORDS:]
 
 
 @contextmanager
-def running(command: Sequence[str], on: set[int], env: Mapping[str, str], wait_for: str) -> Iterator[int]:
-    """A server on these cores, answering at `wait_for`; gives its process id and ends it at the end."""
-    # what a server greets with is not for this table; its errors are
-    process = popen(command, on, env, stdout=subprocess.DEVNULL)
-    try:
-        wait_until_up(wait_for, process)
-        yield process.pid
-    finally:
-        process.terminate()
+def running(
+    command: Sequence[str], on: set[int], env: Mapping[str, str], wait_for: str, seconds: float = 60.0
+) -> Iterator[Running]:
+    """A server on these cores, answering at `wait_for`; it is ended at the end."""
+    with tempfile.TemporaryFile() as log:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **env}, stdout=log, stderr=subprocess.STDOUT
+        )
         try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            os.sched_setaffinity(process.pid, on)
+            if not wait_until_up(wait_for, process, started + seconds):
+                log.seek(0)
+                raise BenchError(f"did not start: {last_words(log.read()) or 'it said nothing'}")
+            yield Running(process.pid, time.monotonic() - started)
+        finally:
+            end(process)
 
 
-def wait_until_up(url: str, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
-    """Waits for a good answer from `url`; raises when the process ends first or the time is over."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process, gently first."""
+    process.terminate()
+    try:
+        process.wait(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_until_up(url: str, process: subprocess.Popen[bytes], until: float) -> bool:
+    """Waits for a good answer from `url`; false when the process ends first or the time is over."""
+    while time.monotonic() < until and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - an address on loopback made here
-                return
+                return True
         except OSError:
-            time.sleep(0.05)
-    raise TimeoutError(f"{url} did not answer in {seconds} s")
+            time.sleep(POLL_SECONDS)
+    return False
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its descendants so far."""
-    fields = (
-        Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    )
-    own = (int(fields[11]) + int(fields[12])) / TICKS
-    return own + sum(map(cpu_seconds, children(pid)))
+    """User and system time of a process and its descendants so far, to the nanosecond."""
+    try:
+        return sum(time.clock_gettime(cpu_clock(one)) for one in tree(pid))
+    except OSError as error:
+        raise BenchError("the process has ended") from error
 
 
-def children(pid: int) -> list[int]:
-    """The processes that this one started."""
+def cpu_clock(pid: int) -> int:
+    """The number of the clock of a process's CPU time, as clock_getcpuclockid(3) makes it on Linux."""
+    return (~pid << 3) | 2
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that it started."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text(encoding="ascii").split()]
+    children = [int(child) for task in tasks for child in (task / "children").read_text("ascii").split()]
+    return [pid, *(one for child in children for one in tree(child))]
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of the process in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def memory_mb(pid: int, field: str) -> float:
+    """Memory of a process and its descendants in MB: `VmRSS` is resident now, `VmHWM` the most that was."""
+    try:
+        return sum(_status_kb(one, field) for one in tree(pid)) * 1024 / 1e6
+    except OSError as error:
+        raise BenchError("the process has ended") from error
+
+
+def _status_kb(pid: int, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0])
+    raise BenchError("the process has ended")

@@ -20,7 +20,7 @@ ENGINE = "BENCH_ENGINE"
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Holds the one pooled session to the engine."""
-    connector = aiohttp.TCPConnector(limit=512)
+    connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
         app.state.session = session
         yield

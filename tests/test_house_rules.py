@@ -110,9 +110,19 @@ def test_only_the_server_knows_starlette() -> None:
     assert violations(lambda source: house_rules.forbidden_imports(source, SERVER_ONLY), others) == ""
 
 
-@pytest.mark.parametrize("name", ["uv", "base", "local", "dev", "clients"])
-def test_locks_are_hashed_and_name_no_place(name: str) -> None:
-    assert house_rules.unlocked_requirements(text_of(f"requirements/{name}.txt")) == []
+LOCKS = [path for path in tracked() if re.fullmatch(r"(bench/)?requirements/\w+\.txt", path)]
+
+
+def test_every_environment_has_its_lock() -> None:
+    names = ["uv", "base", "local", "dev", "clients"]
+    peers = ["smg", "litellm"]
+    expected = [f"requirements/{name}.txt" for name in names]
+    assert sorted(LOCKS) == sorted([*expected, *(f"bench/requirements/{name}.txt" for name in peers)])
+
+
+@pytest.mark.parametrize("path", LOCKS)
+def test_locks_are_hashed_and_name_no_place(path: str) -> None:
+    assert house_rules.unlocked_requirements(text_of(path)) == []
 
 
 def test_locks_hold_what_the_project_asks_for() -> None:
