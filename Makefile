@@ -120,7 +120,7 @@ docs-check: $(S_CLIENTS)
 golden: $(S_CLIENTS) ## Rewrite the golden files from what the code answers now
 	@$(PYTEST) tests/golden --update-golden $(ARGS)
 
-bench: $(S_CLIENTS) ## Measure Dragoman beside its peers (15 minutes; ARGS=--quick: one); writes build/bench.json
+bench: $(S_CLIENTS) ## Measure Dragoman beside its peers (15 minutes; with ARGS=--quick some); writes build/bench.json
 	@$(UV) --version >/dev/null && $(BIN)/python -m bench $(ARGS)
 
 bench-docs: $(S_CLIENTS) ## Take the figures of build/bench.json into docs/benchmark.md

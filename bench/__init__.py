@@ -1,1 +1,1 @@
-"""The benchmark: CPU time per streamed token, against a relay of the same bytes on the same server stack."""
+"""The benchmark: Dragoman beside a relay of the same bytes, a Rust gateway and a translating proxy."""

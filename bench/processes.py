@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS = 0.01
 END_SECONDS = 10
 LAST_WORDS = 300
+NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class BenchError(RuntimeError):
@@ -80,7 +82,7 @@ def running(
     with tempfile.TemporaryFile() as log:
         started = time.monotonic()
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **env}, stdout=log, stderr=subprocess.STDOUT
+            command, cwd=ROOT, env={**os.environ, **NO_PROXY, **env}, stdout=log, stderr=subprocess.STDOUT
         )
         try:
             os.sched_setaffinity(process.pid, on)
@@ -106,11 +108,18 @@ def wait_until_up(url: str, process: subprocess.Popen[bytes], until: float) -> b
     """Waits for a good answer from `url`; false when the process ends first or the time is over."""
     while time.monotonic() < until and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - an address on loopback made here
-                return True
+            get(url, timeout=2)
         except OSError:
             time.sleep(POLL_SECONDS)
+        else:
+            return True
     return False
+
+
+def get(url: str, timeout: float) -> bytes:
+    """What an address on loopback answers, whatever proxies the machine has set; raises `OSError`."""
+    with _OPENER.open(url, timeout=timeout) as answer:
+        return bytes(answer.read())
 
 
 def cpu_seconds(pid: int) -> float:

@@ -54,7 +54,7 @@ def test_the_first_token_is_judged_where_it_is_worst() -> None:
     found = evaluate(report(cells=cells))[FIRST]
     assert (found.found, found.met) == (2.5, False)
     assert found.limit == pytest.approx(2.02)
-    assert "mixed-1" in found.words
+    assert found.words == "the worst of short-1 11.00 (direct 10.00), mixed-1 2.50 (direct 1.00)"
 
 
 @pytest.mark.parametrize(
