@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from bench import __main__ as program
-from bench import measure, servers
+from bench import measure, runner, servers
 from bench.canned import ANSWERS
 from bench.check import check_answer
 from bench.engine import response
 from bench.processes import ROOT, BenchError
-from bench.results import Report
+from bench.results import Failure, Report
 from bench.runner import Bench, Found, Plan
 from bench.scenarios import LIVE, SCENARIOS, Scenario
 from bench.servers import SERVERS, Server
@@ -109,6 +109,24 @@ def test_a_peer_that_fails_is_named_and_fails_no_other(
     assert list(found.sessions) == ["relay"]
     assert [start.most_at_once for start in found.starts] == [3]
     assert "tiny, run 1 of 2, relay" in said
+
+
+@pytest.mark.slow
+def test_a_server_that_is_slow_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LONG_RUN_SECONDS", 0.0)
+    plan = Plan(("relay",), (TINY,), TINY_LIVE, starts=2, sessions=1, turns=8, large="1KB", here=True)
+    found = Bench(plan, list[str]().append).run()
+    assert found.failures == []
+    assert [run.server for run in found.runs] == ["direct", "relay"]
+    assert [start.most_at_once for start in found.starts] == [3, None]
+
+
+def test_only_what_is_ours_fails_the_command() -> None:
+    assert program.status_of([]) == 0
+    assert program.status_of([Failure("smg", "check", ""), Failure("litellm", "install", "")]) == 0
+    assert [program.status_of([Failure(name, "check", "")]) for name in ("direct", "dragoman", "relay")] == [
+        1
+    ] * 3
 
 
 def test_an_attempt_notes_what_it_knows_and_lets_a_bug_through() -> None:
