@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,10 +125,7 @@ def get(url: str, timeout: float) -> bytes:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and its descendants so far, to the nanosecond."""
-    try:
-        return sum(time.clock_gettime(cpu_clock(one)) for one in tree(pid))
-    except OSError as error:
-        raise BenchError("the process has ended") from error
+    return _total(pid, lambda one: time.clock_gettime(cpu_clock(one)))
 
 
 def cpu_clock(pid: int) -> int:
@@ -135,19 +133,33 @@ def cpu_clock(pid: int) -> int:
     return (~pid << 3) | 2
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all that it started."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    children = [int(child) for task in tasks for child in (task / "children").read_text("ascii").split()]
-    return [pid, *(one for child in children for one in tree(child))]
-
-
 def memory_mb(pid: int, field: str) -> float:
     """Memory of a process and its descendants in MB: `VmRSS` is resident now, `VmHWM` the most that was."""
+    return _total(pid, lambda one: _status_kb(one, field)) * 1024 / 1e6
+
+
+def _total(pid: int, figure: Callable[[int], float]) -> float:
     try:
-        return sum(_status_kb(one, field) for one in tree(pid)) * 1024 / 1e6
+        total = figure(pid)
+        children = tree(pid)[1:]
     except OSError as error:
         raise BenchError("the process has ended") from error
+    for child in children:
+        # a child that has just ended is no more part of the server
+        with contextlib.suppress(OSError):
+            total += figure(child)
+    return total
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that it started."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # a thread that has just ended has no children
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children = (task / "children").read_text("ascii").split()
+            found += (one for child in children for one in tree(int(child)))
+    return found
 
 
 def _status_kb(pid: int, field: str) -> int:
@@ -155,4 +167,5 @@ def _status_kb(pid: int, field: str) -> int:
         name, _, value = line.partition(":")
         if name == field:
             return int(value.split()[0])
-    raise BenchError("the process has ended")
+    # a process that has ended and was not waited for has a status without memory
+    raise ProcessLookupError(pid)

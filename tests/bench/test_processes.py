@@ -18,6 +18,14 @@ SERVE = """
 import http.server, sys
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
+THREADS = """
+import threading
+print("on", flush=True)
+while True:
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+"""
 BURN = "import time\nwhile time.process_time() < 0.3: pass\nprint('burnt', flush=True)\ntime.sleep(60)"
 
 
@@ -77,6 +85,26 @@ def test_a_process_that_has_ended_has_no_figures() -> None:
         processes.cpu_seconds(process.pid)
     with pytest.raises(BenchError, match="ended"):
         processes.memory_mb(process.pid, "VmRSS")
+
+
+def test_a_zombie_has_no_memory() -> None:
+    with subprocess.Popen(python("print('ended')"), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == b"ended\n"
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(BenchError, match="ended"):
+            processes.memory_mb(process.pid, "VmRSS")
+
+
+def test_threads_that_come_and_go_disturb_nothing() -> None:
+    with subprocess.Popen(python(THREADS), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        before = processes.cpu_seconds(process.pid)
+        for _ in range(2000):
+            assert processes.tree(process.pid) == [process.pid]
+        assert processes.cpu_seconds(process.pid) > before
+        process.kill()
 
 
 def test_a_helper_that_fails_is_named_with_its_last_words() -> None:

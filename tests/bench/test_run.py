@@ -43,13 +43,14 @@ def test_the_benchmark_writes_its_figures(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "bench", *options],
         cwd=ROOT,
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
         timeout=230,
     )
     found = msgspec.json.decode(output.read_bytes(), type=Report)
     assert found.failures == []
+    assert run.returncode == 0, run.stderr
     assert list(found.cpu_us_per_token) == ["dragoman", "relay"]
     assert all(value is not None and value > 0 for value in found.cpu_us_per_token.values())
     assert {(cell.server, cell.scenario) for cell in found.cells} == {
