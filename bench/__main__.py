@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 
 from bench import processes, report, tables
+from bench.measure import EngineError
 from bench.results import Failure
 from bench.runner import Bench, Plan
 from bench.scenarios import LIVE, SCENARIOS, Scenario
@@ -31,7 +32,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     add("--peers", type=names_in(PEERS), default=PEERS, help=f"servers, by comma (default {','.join(PEERS)})")
     known = tuple(scenario.name for scenario in SCENARIOS)
     add("--scenarios", type=names_in(known), default=known, help=f"loads, by comma, of {','.join(known)}")
-    add("--runs", type=int, help="runs of each load (default 3, or 5 where it matters most)")
+    add("--runs", type=int, help="runs of each load, starts and sessions (default 3, and 5 for two loads)")
     add(
         "--quick",
         action="store_true",
@@ -60,6 +61,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
     """What these options ask to be measured."""
     chosen = [shaped(one, options) for one in SCENARIOS if one.name in options.scenarios]
     plan = Plan(tuple(options.peers), tuple(chosen), LIVE, here=options.here)
+    if options.runs:
+        plan = msgspec.structs.replace(plan, starts=options.runs, sessions=options.runs)
     return msgspec.structs.replace(plan, live=QUICK_LIVE, **QUICK) if options.quick else plan
 
 
@@ -79,8 +82,12 @@ def main(arguments: list[str] | None = None) -> int:
     load, started = os.getloadavg()[0], now()
     plan = plan_of(options)
     console = Console(stderr=True)
-    with console.status("") as status:
-        found = Bench(plan, status.update).run()
+    try:
+        with console.status("") as status:
+            found = Bench(plan, status.update).run()
+    except EngineError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     made = report.make(
         plan, found, report.about(now(), started, cores=options.machine, quick=options.quick, load=load)
     )

@@ -23,6 +23,10 @@ HELPER_SECONDS = 400.0
 COPIES = ("direct", "relay", "smg")
 
 
+class EngineError(RuntimeError):
+    """The canned engine is gone: nothing can be measured any more."""
+
+
 class Engine(msgspec.Struct, frozen=True):
     """The canned engine while it runs, and what it can be told."""
 
@@ -42,7 +46,10 @@ class Engine(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self._get("/bench/stats"), type=Stats)
 
     def _get(self, target: str) -> bytes:
-        return processes.get(self.url + target, timeout=10)
+        try:
+            return processes.get(self.url + target, timeout=10)
+        except OSError as error:
+            raise EngineError(f"the canned engine does not answer any more: {error}") from error
 
 
 def check(engine: Engine, live: Live) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,15 +65,25 @@ def test_a_server_that_never_answers_is_given_up() -> None:
         pass
 
 
+@contextmanager
+def speaking(command: list[str]) -> Iterator[int]:
+    """A process that has said its first word; it and its children are ended in the end."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            yield process.pid
+        finally:
+            for one in processes.tree(process.pid):
+                os.kill(one, signal.SIGKILL)
+
+
 def test_cpu_time_of_children_counts() -> None:
     parent = python("import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])", BURN)
-    with subprocess.Popen(parent, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"burnt\n"
-        child = processes.tree(process.pid)[1:]
+    with speaking(parent) as pid:
+        child = processes.tree(pid)[1:]
         assert len(child) == 1
-        assert processes.cpu_seconds(process.pid) >= processes.cpu_seconds(child[0]) >= 0.3
-        os.kill(child[0], 15)
+        assert processes.cpu_seconds(pid) >= processes.cpu_seconds(child[0]) >= 0.3
 
 
 def test_the_cpu_clock_is_the_kernels() -> None:
@@ -97,14 +110,11 @@ def test_a_zombie_has_no_memory() -> None:
 
 
 def test_threads_that_come_and_go_disturb_nothing() -> None:
-    with subprocess.Popen(python(THREADS), stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        before = processes.cpu_seconds(process.pid)
+    with speaking(python(THREADS)) as pid:
+        before = processes.cpu_seconds(pid)
         for _ in range(2000):
-            assert processes.tree(process.pid) == [process.pid]
-        assert processes.cpu_seconds(process.pid) > before
-        process.kill()
+            assert processes.tree(pid) == [pid]
+        assert processes.cpu_seconds(pid) > before
 
 
 def test_a_helper_that_fails_is_named_with_its_last_words() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bench import __main__ as program
-from bench import measure, runner, servers
+from bench import measure, processes, runner, servers
 from bench.canned import ANSWERS
 from bench.check import check_answer
 from bench.engine import response
+from bench.measure import Engine, EngineError
 from bench.processes import ROOT, BenchError
 from bench.results import Failure, Report
 from bench.runner import Bench, Found, Plan
@@ -130,6 +132,14 @@ def test_only_what_is_ours_fails_the_command() -> None:
     ] * 3
 
 
+def test_without_its_engine_nothing_is_measured() -> None:
+    gone = servers.Live(servers.ENGINE, processes.free_port(), processes.Running(1, 0.0))
+    found = Found()
+    with pytest.raises(EngineError, match="does not answer any more"):
+        found.attempt("dragoman", "check", partial(measure.check, Engine(gone), gone))
+    assert found.failures == []
+
+
 def test_an_attempt_notes_what_it_knows_and_lets_a_bug_through() -> None:
     found = Found()
 
@@ -173,6 +183,7 @@ def test_options_choose_what_is_measured() -> None:
     assert (plan.peers, plan.scenarios, plan.live) == (servers.PEERS, SCENARIOS, LIVE)
     assert all(one.runs >= 3 for one in plan.scenarios)
     few = program.plan_of(program.options_of(["--peers", "relay", "--scenarios", "mixed-256", "--runs", "2"]))
+    assert (few.starts, few.sessions) == (2, 2)
     assert (few.peers, [(one.name, one.runs) for one in few.scenarios]) == (("relay",), [("mixed-256", 2)])
     quick = program.plan_of(program.options_of(["--quick"]))
     assert {one.runs for one in quick.scenarios} == {1}
