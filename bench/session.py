@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import socket
 import statistics
 from collections.abc import Iterator
@@ -70,11 +71,18 @@ def medians(sessions: list[list[Turn]]) -> list[Turn]:
 
 
 def line_through(turns: list[Turn]) -> Line:
-    """The line that fits the costs best by their bytes (least squares)."""
-    slope, fixed = statistics.linear_regression(
-        [turn.bytes / 1000 for turn in turns], [turn.cpu_us for turn in turns]
-    )
-    return Line(fixed, slope)
+    """The line through the costs by their bytes that single busy moments do not bend (Theil and Sen's).
+
+    More bytes never cost less: where the noise says so, the cost is a fixed one.
+    """
+    pairs = itertools.combinations(turns, 2)
+    slopes = [
+        (two.cpu_us - one.cpu_us) / (two.bytes - one.bytes) * 1000
+        for one, two in pairs
+        if one.bytes != two.bytes
+    ]
+    slope = max(0.0, statistics.median(slopes))
+    return Line(statistics.median(turn.cpu_us - slope * turn.bytes / 1000 for turn in turns), slope)
 
 
 def us_per_kb(turns: list[Turn]) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from bench.page import PARTS as BENCHMARK
 from dragoman.settings import ENV_PREFIX, Settings
 from dragoman.translate.grammar import states_mermaid
 from tests.oracle.page import PARTS as COMPATIBILITY
@@ -78,6 +79,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "state-diagram": state_diagram,
     "settings": settings_table,
     **COMPATIBILITY,
+    **BENCHMARK,
 }
 
 

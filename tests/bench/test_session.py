@@ -31,6 +31,18 @@ def test_the_line_is_found() -> None:
     assert line.us_per_kb == pytest.approx(2.0)
 
 
+def test_single_busy_moments_do_not_bend_the_line() -> None:
+    turns = [
+        Turn(turn.bytes, turn.cpu_us + 5_000 * (number % 10 == 9)) for number, turn in enumerate(linear(100))
+    ]
+    assert line_through(turns).us_per_kb == pytest.approx(2.0, rel=0.05)
+
+
+def test_more_bytes_never_cost_less() -> None:
+    turns = [Turn(1_000 * number, 500.0 - number) for number in range(1, 10)]
+    assert (line_through(turns).fixed_us, line_through(turns).us_per_kb) == (495.0, 0.0)
+
+
 def test_a_cost_that_bytes_explain_is_flat() -> None:
     assert growth(linear(200), 20) == pytest.approx(1.0)
 
