@@ -67,6 +67,20 @@ def test_python_runs(snippet: Snippet, address: str, environment: dict[str, str]
     assert ("print(" in code) == bool(printed.strip())
 
 
+def test_a_mounted_app_answers_and_closes_its_engines(environment: dict[str, str], tmp_path: Path) -> None:
+    (snippet,) = (s for s in SNIPPETS if s.place.startswith("docs/server.md") and "Mount(" in s.code)
+    (tmp_path / "app.py").write_text(snippet.code, encoding="utf-8")
+    script = """
+from starlette.testclient import TestClient
+from app import app, llm
+with TestClient(app, base_url="http://localhost") as client:
+    assert llm.service.client.is_started
+    print(client.get("/llm/ready").status_code, client.get("/llm/v1/models").status_code)
+assert not llm.service.client.is_started
+"""
+    assert executed([sys.executable, "-c", script], environment, tmp_path) == "503 200\n"
+
+
 @of_language("bash", "sh", "console")
 def test_bash_runs(snippet: Snippet, address: str, environment: dict[str, str], tmp_path: Path) -> None:
     code = snippet.code.replace(DOCUMENTED, address)

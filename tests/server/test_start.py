@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from dragoman.engines.scripted import ScriptedInferenceEngine, answer
-from dragoman.server.app import create_app
+from dragoman.errors import EngineUnavailableError
+from dragoman.server.app import DragomanApp, create_app
 from dragoman.server.run import address_of, bind
 from dragoman.service import MessagesService
-from dragoman.settings import Settings
+from dragoman.settings import Settings, Timeouts
 from tests.server.http import REQUEST, ask, error_of
 from tests.support.serving import dragoman_process
 
@@ -122,17 +125,93 @@ async def test_another_server_runs_the_app_and_its_engines(tmp_path: Path) -> No
     ]
 
 
+class Slow(ScriptedInferenceEngine):
+    """An engine that starts when it is let, and counts how often it is asked to; `failures` starts fail."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        super().__init__({"": answer("Hello.")})
+        self.let = asyncio.Event()
+        self.starts = 0
+        self._failures = failures
+
+    async def start(self) -> None:
+        self.starts += 1
+        await self.let.wait()
+        if self.starts <= self._failures:
+            raise EngineUnavailableError("no model file at /secret/place")
+
+
+@asynccontextmanager
+async def mounted(
+    engine: ScriptedInferenceEngine, tmp_path: Path, **timeouts: float
+) -> AsyncIterator[tuple[DragomanApp, httpx.AsyncClient]]:
+    """An application under /llm of another one, and a client of that one; nobody runs its lifespan."""
+    app = create_app(engine, Settings(state_dir=str(tmp_path), timeouts=Timeouts(**timeouts)))
+    outer = httpx.ASGITransport(Starlette(routes=[Mount("/llm", app)]))
+    async with httpx.AsyncClient(transport=outer, base_url="http://localhost") as client:
+        yield app, client
+    await app.service.client.aclose()
+
+
 async def test_it_mounts_under_a_path(tmp_path: Path) -> None:
-    app = create_app(ScriptedInferenceEngine({"": answer("Hello.")}), Settings(state_dir=str(tmp_path)))
-    assert isinstance(app.service, MessagesService)
-    assert create_app(app.service).service is app.service
-    await app.service.client.start()
-    outer = Starlette(routes=[Mount("/llm", app)])
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(outer), base_url="http://localhost") as client:
+    async with mounted(ScriptedInferenceEngine({"": answer("Hello.")}), tmp_path) as (app, client):
+        assert isinstance(app.service, MessagesService)
+        assert create_app(app.service).service is app.service
         assert (await client.post("/llm/v1/messages", json=REQUEST)).status_code == 200
         assert (await client.get("/llm/v1/models/claude-x")).json()["id"] == "claude-x"
         assert (await client.get("/v1/models")).text == "Not Found"
-    await app.service.client.aclose()
+
+
+@pytest.mark.parametrize("path", ["/llm/ready", "/llm/v1/models"])
+async def test_the_first_request_to_a_mounted_app_starts_its_engines(tmp_path: Path, path: str) -> None:
+    engine = Slow()
+    engine.let.set()
+    async with mounted(engine, tmp_path) as (_, client):
+        assert (await client.get("/llm/health")).status_code == 200
+        assert engine.starts == 0
+        assert (await client.get(path)).status_code == 200
+        assert (await client.post("/llm/v1/messages", json=REQUEST)).status_code == 200
+    assert engine.starts == 1
+
+
+async def test_many_first_requests_start_them_once(tmp_path: Path) -> None:
+    engine = Slow()
+    async with mounted(engine, tmp_path) as (_, client):
+        asking = [
+            asyncio.create_task(client.post("/llm/v1/messages", json=REQUEST)),
+            asyncio.create_task(client.get("/llm/ready")),
+            asyncio.create_task(client.get("/llm/v1/models")),
+        ]
+        while not engine.starts:  # noqa: ASYNC110 - it is a request that starts it
+            await asyncio.sleep(0)
+        asking.pop().cancel()
+        engine.let.set()
+        assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200, 200]
+    assert engine.starts == 1
+
+
+async def test_while_they_start_a_mounted_app_says_so(tmp_path: Path) -> None:
+    engine = Slow()
+    async with mounted(engine, tmp_path, probe=0.01, first_byte=0.01) as (_, client):
+        ready, refused = await client.get("/llm/ready"), await client.post("/llm/v1/messages", json=REQUEST)
+        assert (ready.status_code, refused.status_code) == (503, 529)
+        assert error_of(ready)["message"] == error_of(refused)["message"] == "the engines are still starting"
+        assert refused.headers["retry-after"] == "5"
+    assert engine.starts == 1
+
+
+async def test_a_start_that_failed_is_told_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Slow(failures=2)
+    engine.let.set()
+    async with mounted(engine, tmp_path) as (_, client):
+        ready, refused = await client.get("/llm/ready"), await client.post("/llm/v1/messages", json=REQUEST)
+        assert (ready.status_code, refused.status_code) == (503, 500)
+        assert error_of(ready)["message"] == error_of(refused)["message"] == "the engines cannot be started"
+        assert caplog.records[0].__dict__["fields"]["detail"] == "no model file at /secret/place"
+        assert (await client.post("/llm/v1/messages", json=REQUEST)).status_code == 200
+        assert (await client.get("/llm/ready")).status_code == 200
 
 
 async def test_a_websocket_is_closed(tmp_path: Path) -> None:

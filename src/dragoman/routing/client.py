@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -61,15 +61,24 @@ class InferenceEngineClient(InferenceEngine):
         for engine in engines:
             hide(engine.secret)
         self._settings = settings or Settings()
+        self._starting: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self.is_started = False
 
     async def start(self) -> None:
-        """Starts every engine and looks at it; a second call does nothing."""
-        if self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._look_on())
-            await asyncio.gather(*(member.engine.start() for member in self._members.values()))
-            await self.look()
-            self._check_default()
+        """Starts every engine and looks at it, once.
+
+        A call while it starts waits for the same start; `aclose` ends it, being cancelled does not.
+        A start that failed is tried again by the next call.
+        """
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+        starting = self._starting
+        try:
+            await asyncio.shield(starting)
+        finally:
+            if starting.done() and not self.is_started and self._starting is starting:
+                self._starting = None
 
     async def look(self) -> None:
         """Asks all engines how they are and what they serve."""
@@ -150,14 +159,22 @@ class InferenceEngineClient(InferenceEngine):
 
     async def aclose(self) -> None:
         """Closes every engine."""
-        looking, self._looking = self._looking, None
-        if looking is not None:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+        tasks, self._starting, self._looking = (self._starting, self._looking), None, None
+        self.is_started = False
+        for task in filter(None, tasks):
+            task.cancel()
+            # a start that failed has told whoever waited for it
+            await asyncio.wait([task])
         await asyncio.gather(*(member.engine.aclose() for member in self._members.values()))
 
     # ---- the steps ---------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        self._looking = self._looking or asyncio.get_running_loop().create_task(self._look_on())
+        await asyncio.gather(*(member.engine.start() for member in self._members.values()))
+        await self.look()
+        self._check_default()
+        self.is_started = True
 
     def _cards(self) -> list[ModelCard]:
         cards = {card.id: card for member in self._members.values() for card in member.models}

@@ -18,6 +18,7 @@ from dragoman.server.guard import Guard
 from dragoman.server.ids import new_id
 from dragoman.server.messages import MessagesEndpoint
 from dragoman.server.models import ModelsEndpoint
+from dragoman.server.starter import Starter
 from dragoman.server.status import StatusEndpoint
 from dragoman.server.traffic import Traffic
 from dragoman.service import MessagesService, signature_keys
@@ -45,8 +46,10 @@ class DragomanApp(Starlette):
     def _paths(self) -> list[Route]:
         messages = MessagesEndpoint(self.service, self.settings, self.guard, self.traffic)
         models = ModelsEndpoint(self.service)
-        status = StatusEndpoint(self.service, self.traffic)
-        keyed = partial(Endpoint, self.guard)
+        starter = Starter(self.service.client)
+        timeouts = self.settings.timeouts
+        status = StatusEndpoint(self.service, self.traffic, partial(starter.ensure, timeouts.probe))
+        keyed = partial(Endpoint, self.guard, before=partial(starter.ensure, timeouts.first_byte))
         public = partial(Endpoint, self.guard, is_public=True)
         return [
             Route("/v1/messages", keyed({"POST": messages.create})),
@@ -57,7 +60,7 @@ class DragomanApp(Starlette):
             Route("/api/hello", public({"GET": status.hello})),
             Route("/health", public({"GET": status.health})),
             Route("/ready", public({"GET": status.ready})),
-            Route("/metrics", keyed({"GET": status.metrics})),
+            Route("/metrics", Endpoint(self.guard, {"GET": status.metrics})),
         ]
 
     @asynccontextmanager
@@ -71,7 +74,8 @@ class DragomanApp(Starlette):
 def create_app(served: MessagesService | InferenceEngine, settings: Settings | None = None) -> DragomanApp:
     """The application over a service, an engine, or a client of many engines.
 
-    It can be mounted in another application; then whoever mounts it starts and closes the engines.
+    It can be mounted in another application, which does not run its lifespan: then the first request starts
+    the engines, and whoever mounts it closes them with `app.service.client.aclose()`.
     """
     settings = settings or Settings()
     if not isinstance(served, MessagesService):

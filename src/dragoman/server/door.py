@@ -83,15 +83,23 @@ class Door:
 
 
 class Endpoint:
-    """One path: a handler per method. `is_public` paths need no key."""
+    """One path: a handler per method. `is_public` paths need no key; `before` is awaited before a handler."""
 
-    def __init__(self, guard: Guard, handlers: Mapping[str, Handler], *, is_public: bool = False) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        handlers: Mapping[str, Handler],
+        *,
+        is_public: bool = False,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._guard = guard
         self._handlers = dict(handlers)
         if "GET" in handlers:
             self._handlers["HEAD"] = handlers["GET"]
         self._allowed = ", ".join(self._handlers)
         self._is_public = is_public
+        self._before = before
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -103,6 +111,8 @@ class Endpoint:
             return
         if not self._is_public:
             exchange.scope_name = self._guard.name_of(exchange)
+        if self._before is not None:
+            await self._before()
         await handler(exchange)
 
     async def _other_method(self, exchange: Exchange) -> None:

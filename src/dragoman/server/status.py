@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 import msgspec
 
 from dragoman import __version__
-from dragoman.errors import ApiError
+from dragoman.errors import ApiError, DragomanError
 from dragoman.server.exchange import Exchange
 from dragoman.server.traffic import Traffic
 from dragoman.service import MessagesService
@@ -28,11 +29,14 @@ class Greeting(msgspec.Struct):
 
 
 class StatusEndpoint:
-    """The answers that need no model."""
+    """The answers that need no model; `start` starts the engines where they are not."""
 
-    def __init__(self, service: MessagesService, traffic: Traffic) -> None:
+    def __init__(
+        self, service: MessagesService, traffic: Traffic, start: Callable[[], Awaitable[None]]
+    ) -> None:
         self._service = service
         self._traffic = traffic
+        self._start = start
 
     async def hello(self, exchange: Exchange) -> None:
         """Says what this is; clients probe with it."""
@@ -46,6 +50,10 @@ class StatusEndpoint:
         """Whether a request could be answered now: an engine is there, and the server is not stopping."""
         if self._traffic.draining:
             raise NotReadyError("the server is shutting down")
+        try:
+            await self._start()
+        except DragomanError as error:
+            raise NotReadyError(error.message, log_detail=error.log_detail) from error
         health = await self._service.health()
         if health.status != "ok":
             raise NotReadyError(f"the engine is not ready: {health.status}", log_detail=health.detail)
