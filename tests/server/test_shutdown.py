@@ -87,12 +87,25 @@ def test_a_client_that_reads_nothing_does_not_hold_it_up(serve: Serve) -> None:
     assert eventually(lambda: served.engine.calls[0].outcome == "cancelled")
 
 
-def test_idle_connections_do_not_hold_it_up(serve: Serve) -> None:
+def test_what_is_waited_for_is_said(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dragoman")
+    served = serve([HANGING, HANGING], timeouts={"shutdown": 0.3})
+    with connected(served.url) as one, connected(served.url) as other:
+        for sock in (one, other):
+            sock.sendall(post_bytes(served.url, STREAMED))
+            read_until(sock, b"So far")
+        served.running.stop()
+    assert "waiting for 2 running answers, at most 0.3 s; Ctrl-C again ends them at once" in caplog.messages
+
+
+def test_idle_connections_do_not_hold_it_up(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dragoman")
     served = serve(timeouts={"shutdown": 20.0})
     with connected(served.url) as sock, connected(served.url):
         sock.sendall(post_bytes(served.url, REQUEST))
         assert read_response(sock).status_code == 200
         served.running.stop()
+    assert "waiting" not in caplog.text
 
 
 @pytest.mark.engine
@@ -111,6 +124,7 @@ def test_the_real_command_ends_well_on_a_signal(number: int) -> None:
     assert b"event: error" in rest
     assert b"overloaded_error" in rest
     assert status == 0
+    assert "waiting for 1 running answer, at most 0.5 s; Ctrl-C again ends it at once" in errors
     assert "ready on" in said
     assert "Traceback" not in errors
 

@@ -27,6 +27,7 @@ from dragoman.settings import Settings, Timeouts
 from tests.server.http import REQUEST, ask, error_of
 from tests.support.serving import dragoman_process
 
+PARROT = str(Path(__file__).parents[1] / "models" / "parrot" / "parrot.gguf")
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -68,16 +69,49 @@ def test_an_engine_that_is_down_is_waited_for(workers: str, tmp_path: Path) -> N
     assert "Traceback" not in errors
 
 
-def test_a_signal_ends_a_start_that_waits() -> None:
+BOTH_SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@BOTH_SIGNALS
+def test_a_signal_ends_a_start_that_waits(number: signal.Signals) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = [sys.executable, "-m", "dragoman", "serve", "--port", "0", "--engine", url]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             asked, _ = silent.accept()
-            process.terminate()
+            process.send_signal(number)
             _, errors = process.communicate(timeout=30)
             asked.close()
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
+    assert "Traceback" not in errors
+
+
+# A model that takes longer to load than any test may take.
+LOADING = """
+import sys, threading
+from dragoman.cli.main import main
+from dragoman.engines.llamacpp import LlamaCppInferenceEngine
+
+def load(self, found):
+    print("loads", flush=True)
+    threading.Event().wait()
+
+LlamaCppInferenceEngine._load = load
+sys.exit(main(["serve", "--port", "0", "--model", sys.argv[1], *sys.argv[2:]]))
+"""
+
+
+@pytest.mark.engine
+@BOTH_SIGNALS
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_ends_a_start_whose_model_is_being_loaded(number: signal.Signals, workers: str) -> None:
+    command = [sys.executable, "-c", LOADING, PARROT, "--workers", workers]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loads\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
     assert "Traceback" not in errors
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     configure(settings.log_level, settings.log_format)
     # what is wrong with them is said before a model is loaded
     signature_keys(settings)
-    with bind(settings) as sock, _ending_early():
+    with bind(settings) as sock:
         address = address_of(sock)
         # asked before a model takes its share of the memory
         hint = larger_model(settings)
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             sys.stdout.flush()
 
-        with asyncio.Runner(loop_factory=new_loop) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner, _ending_early():
             runner.run(_serve_all(settings, sock, ready))
     return 0
 
@@ -111,14 +112,23 @@ def larger_model(settings: Settings) -> str:
 
 @contextmanager
 def _ending_early() -> Iterator[None]:
-    """Lets SIGTERM end a start that still loads; a container's first process would ignore it."""
+    """Lets SIGTERM end a start that still loads as Ctrl-C does; a container's first process would ignore it.
+
+    Both cancel the start, which then closes what it opened. A thread that loads a model goes on: nothing ends
+    it but the end of the process, so that follows at once.
+    """
+    came = [signal.SIGINT]
 
     def end(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        came.append(signal.Signals(number))
+        signal.raise_signal(signal.SIGINT)
 
     kept = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        os._exit(128 + came[-1])
     finally:
         signal.signal(signal.SIGTERM, kept)
 

@@ -135,7 +135,12 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends what runs while it still listens, then closes every connection."""
-        await self._traffic.drain(self._settings.timeouts.shutdown)
+        seconds = self._settings.timeouts.shutdown
+        if running := len(self._traffic):
+            answers, them = ("answer", "it") if running == 1 else ("answers", "them")
+            wait = f"waiting for {running} running {answers}, at most {seconds:g} s"
+            log(logging.INFO, f"{wait}; Ctrl-C again ends {them} at once", {})
+        await self._traffic.drain(seconds)
         await super().shutdown(sockets)
 
     @contextmanager
