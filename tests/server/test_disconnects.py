@@ -57,7 +57,7 @@ def test_the_log_tells_what_an_interrupted_answer_had_read(
         read_until(sock, b"text_delta")
     assert eventually(lambda: "request" in [record.message for record in caplog.records])
     (line,) = [record.__dict__["fields"] for record in caplog.records if record.message == "request"]
-    assert (line["client"], line["input_tokens"]) == ("disconnected", 70)
+    assert (line["client"], line["input_tokens"], line["cached_tokens"]) == ("disconnected", 70, 7)
 
 
 def test_a_client_that_only_stops_sending_is_gone_too(serve: Serve) -> None:

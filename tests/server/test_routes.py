@@ -151,3 +151,29 @@ def test_metrics_stand_behind_the_keys(serve: Serve) -> None:
     assert 'dragoman_requests_total{model="scripted",route="/v1/messages",status="200"} 1.0' in text
     assert 'dragoman_requests_total{model="",route="/metrics",status="401"} 1.0' in text
     assert 'dragoman_tokens_total{kind="output",model="scripted"}' in text
+
+
+def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    return [record.__dict__["fields"] for record in caplog.records if record.message == "request"]
+
+
+def test_the_log_says_why_a_request_was_refused(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dragoman")
+    blocks = [{"role": "user", "content": [{"type": "a secret"}]}]
+    assert ask(serve().url, {**REQUEST, "messages": blocks}).status_code == 400
+    assert eventually(lambda: len(_lines(caplog)) == 1)
+    (line,) = _lines(caplog)
+    assert (line["status"], line["error"]) == (400, "invalid_request_error")
+    assert str(line["why"]).startswith("messages.0.content.0.type: Input should be 'text', ")
+    assert "secret" not in caplog.text + str(line)
+
+
+def test_a_refusal_on_which_clients_go_on_is_called_expected(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dragoman")
+    assert ask(serve().url, {**REQUEST, "thread": {"type": "new"}}).status_code == 400
+    assert eventually(lambda: len(_lines(caplog)) == 1)
+    (line,) = _lines(caplog)
+    assert line["note"] == "expected: the client goes on without threads"
+    assert not {"error", "why"} & set(line)

@@ -6,6 +6,7 @@ Keys are never logged; content is at the level debug only, where an engine repea
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from typing import Literal, TextIO
@@ -20,6 +21,9 @@ Fields = dict[str, str | int | float]
 _HIDDEN: set[str] = set()
 # What is shorter is no secret, and would hide other words.
 _SHORTEST_SECRET = 6
+# What a message quotes: from the first quote to the last one of its kind.
+_QUOTED = re.compile(r"(?<!\w)(['\"]).*\1", re.DOTALL)
+_LONGEST_REASON = 200
 
 
 def configure(level: str, form: Literal["text", "json"], stream: TextIO | None = None) -> None:
@@ -55,6 +59,17 @@ def log_error(request_id: str, error: DragomanError) -> None:
         log(logging.WARNING, error.message, {"id": request_id, "detail": error.log_detail})
     if error.log_content:
         log(logging.DEBUG, "what the engine said", {"id": request_id, "content": error.log_content})
+
+
+def reason_of(error: DragomanError) -> str:
+    """Why a request was refused, for its log line: path and rule, without what the client wrote there."""
+    path, colon, rule = error.message.partition(": ")
+    if rule.startswith("Input should"):
+        # what is quoted before this is what the API allows, and after it what came
+        rule = rule.partition(", not ")[0]
+    else:
+        rule = _QUOTED.sub("'...'", rule).partition(": ")[0]
+    return (_QUOTED.sub("'...'", path) + colon + rule)[:_LONGEST_REASON]
 
 
 def _without_secrets(text: str) -> str:

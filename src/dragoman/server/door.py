@@ -9,8 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from dragoman.errors import ApiError, DragomanError, MethodNotAllowedError, NotFoundError
-from dragoman.observe.logs import LOGGER, log, log_error
+from dragoman.errors import (
+    ApiError,
+    DragomanError,
+    MethodNotAllowedError,
+    NotFoundError,
+    ThreadUnsupportedError,
+)
+from dragoman.observe.logs import LOGGER, log, log_error, reason_of
 from dragoman.observe.metrics import Metrics
 from dragoman.server.exchange import ClientGoneError, ClientStalledError, Exchange
 from dragoman.server.guard import Guard
@@ -77,7 +83,12 @@ class Door:
         self._metrics.client_lost(how)
 
     async def _refuse(self, exchange: Exchange, error: DragomanError) -> None:
-        exchange.notes["error"] = error.type
+        if isinstance(error, ThreadUnsupportedError):
+            exchange.notes["note"] = "expected: the client goes on without threads"
+        else:
+            exchange.notes["error"] = error.type
+            if error.status < 500:
+                exchange.notes["why"] = reason_of(error)
         log_error(exchange.request_id, error)
         await exchange.refuse(error, linger=self._linger)
 

@@ -14,6 +14,7 @@ from dragoman.settings import Settings
 from dragoman.wire.anthropic.codec import decode_count, decode_messages, unknown_fields
 from dragoman.wire.anthropic.models import TokenCount
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
+from dragoman.wire.anthropic.response import Usage
 from dragoman.wire.identity import Caller
 
 
@@ -69,8 +70,7 @@ class MessagesEndpoint:
             await exchange.respond(200, msgspec.json.encode(counted))
 
     async def _whole(self, exchange: Exchange, answer: Answer) -> None:
-        usage, reason = answer.message.usage, answer.message.stop_reason
-        _note(exchange, answer.engine, usage.input_tokens, usage.output_tokens, reason)
+        _note(exchange, answer.engine, answer.message.usage, answer.message.stop_reason)
         await exchange.respond(200, answer.body, [JSON, *_engine_header(answer.engine)])
 
     async def _stream(self, exchange: Exchange, answer: AnswerStream) -> None:
@@ -82,7 +82,7 @@ class MessagesEndpoint:
             await exchange.end()
         finally:
             await answer.aclose()
-            _note(exchange, answer.engine, *_counts(answer), answer.events.stop_reason)
+            _note(exchange, answer.engine, _usage(answer), answer.events.stop_reason)
             if answer.error is not None:
                 exchange.notes["error"] = answer.error.type
             if answer.events.undelivered_calls:
@@ -122,18 +122,20 @@ def _engine_header(engine: str) -> Headers:
     return [(b"x-dragoman-engine", plain.encode())] if plain else []
 
 
-def _counts(answer: AnswerStream) -> tuple[int, int]:
+def _usage(answer: AnswerStream) -> Usage:
     """Tokens read and written; of an answer that was interrupted, what is known."""
     usage, early = answer.events.usage, answer.early
-    if usage is not None:
-        return usage.input_tokens, usage.output_tokens
-    return (max(0, early.prompt_tokens - early.cached_tokens) if early is not None else 0, 0)
+    if usage is not None or early is None:
+        return usage or Usage(input_tokens=0, output_tokens=0)
+    read = max(0, early.prompt_tokens - early.cached_tokens)
+    return Usage(input_tokens=read, output_tokens=0, cache_read_input_tokens=early.cached_tokens)
 
 
-def _note(exchange: Exchange, engine: str, read: int, written: int, stop: str | None) -> None:
-    """What the log line says about an answer."""
-    exchange.notes["input_tokens"] = read
-    exchange.notes["output_tokens"] = written
+def _note(exchange: Exchange, engine: str, usage: Usage, stop: str | None) -> None:
+    """What the log line says about an answer; as in the API, `input_tokens` leaves out the cached ones."""
+    exchange.notes["input_tokens"] = usage.input_tokens
+    exchange.notes["cached_tokens"] = usage.cache_read_input_tokens
+    exchange.notes["output_tokens"] = usage.output_tokens
     if engine:
         exchange.notes["engine"] = engine
     if stop:

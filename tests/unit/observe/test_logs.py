@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 import pytest
 
-from dragoman.errors import EngineFaultError
+from dragoman.errors import EngineFaultError, InvalidRequestError
 from dragoman.observe import logs
 
 
@@ -53,6 +53,35 @@ def test_a_json_line_is_one_object() -> None:
         "seconds": 0.25,
         "who": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("max_tokens: Field required", "max_tokens: Field required"),
+        (
+            "a.type: Input should be 'x' or 'y', not 'secret, not \\'this'",
+            "a.type: Input should be 'x' or 'y'",
+        ),
+        ("a.type: Input should be 'x', not 'cut without an en...", "a.type: Input should be 'x'"),
+        ("a.name: Tool names must be unique: 'secret'", "a.name: Tool names must be unique"),
+        ("tool_choice.name: Tool 'a: secret' not found", "tool_choice.name: Tool '...' not found"),
+        (
+            'a.id: ids must be unique, found "it\'s secret" twice',
+            "a.id: ids must be unique, found '...' twice",
+        ),
+        (
+            "a.0: ids were found without results after: toolu_1. Each",
+            "a.0: ids were found without results after",
+        ),
+        ("content-encoding: 'secret' is not supported", "content-encoding: '...' is not supported"),
+        ("'secret' is not", "'...' is not"),
+        ("the request's body is larger than 5 bytes", "the request's body is larger than 5 bytes"),
+        ("a" * 300 + ": b", "a" * 200),
+    ],
+)
+def test_a_refusals_reason_holds_nothing_of_the_request(message: str, reason: str) -> None:
+    assert logs.reason_of(InvalidRequestError(message)) == reason
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 2), ("info", 1)])
