@@ -62,7 +62,11 @@ def test_an_engine_that_is_down_is_waited_for(workers: str, tmp_path: Path) -> N
         process.signal()
         status, said, errors = process.ended()
     assert status == 0
-    assert "models: none yet\n127.0.0.1:9 is unreachable: no connection to 127.0.0.1 port 9: " in said
+    assert (
+        f"is up on {process.url}, but no engine answers yet\nmodels: none yet\n127.0.0.1:9 is unreachable: no connection to 127.0.0.1 port 9: "
+        in said
+    )
+    assert "ANTHROPIC_MODEL" not in said
     assert errors.count('the engine is unreachable engine=127.0.0.1:9 status=unreachable detail="no') == int(
         workers
     )

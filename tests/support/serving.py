@@ -25,7 +25,7 @@ from dragoman.server.run import Server, address_of, bind, new_loop
 from dragoman.settings import Settings
 from dragoman.wire.openai import ModelCard
 
-_READY = re.compile(r"ready on (http://\S+)")
+_READY = re.compile(r"(?:ready|up) on (http://[^\s,]+)")
 
 
 class Running:

@@ -30,14 +30,16 @@ def show(
     hint: str = "",
 ) -> None:
     """Prints it, with what keeps engines from being used, and a hint where there is one; never a key."""
-    console.print(Text.assemble(f"Dragoman {__version__} is ready on ", (address, "bold")), soft_wrap=True)
+    state, rest = ("ready", "") if models else ("up", ", but no engine answers yet")
+    head = Text.assemble(f"Dragoman {__version__} is {state} on ", (address, "bold"), rest)
+    console.print(head, soft_wrap=True)
     names = ", ".join(card.id for card in models) or "none yet"
     console.print(f"models: {names}", markup=False, highlight=False, soft_wrap=True)
     for trouble in troubles:
         console.print(Text(trouble, style="yellow"), soft_wrap=True)
     if hint:
         console.print(hint, markup=False, highlight=False, soft_wrap=True)
-    default = models[0] if models else ModelCard(id="claude-default")
+    default = models[0] if models else None
     key = "YOUR-KEY" if has_keys else "any-word"
     exports = [f"export {name}={value}" for name, value in claude_code(address, default, key).items()]
     for title, lines in (
@@ -51,13 +53,12 @@ def show(
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-def claude_code(address: str, model: ModelCard, key: str) -> dict[str, str]:
-    """The environment in which Claude Code uses a model here."""
-    exports = {
-        "ANTHROPIC_BASE_URL": address,
-        "ANTHROPIC_AUTH_TOKEN": key,
-        "ANTHROPIC_MODEL": model.id,
-    }
+def claude_code(address: str, model: ModelCard | None, key: str) -> dict[str, str]:
+    """The environment in which Claude Code uses a model here; without one it takes its own names."""
+    exports = {"ANTHROPIC_BASE_URL": address, "ANTHROPIC_AUTH_TOKEN": key}
+    if model is None:
+        return exports
+    exports["ANTHROPIC_MODEL"] = model.id
     context = model.context_length
     if context:
         # it takes an unknown model's context for a million tokens

@@ -221,7 +221,8 @@ def test_the_banner_holds_lines_to_copy() -> None:
 
 def test_the_banner_without_models_and_with_keys() -> None:
     said = shown([], has_keys=True)
-    assert "models: none yet" in said
+    assert "is up on http://127.0.0.1:8484, but no engine answers yet\nmodels: none yet\n" in said
+    assert "ANTHROPIC_MODEL" not in said
     assert "ANTHROPIC_AUTH_TOKEN=YOUR-KEY" in said
     assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in said
 
