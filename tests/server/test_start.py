@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from dragoman.engines.scripted import ScriptedInferenceEngine, answer
-from dragoman.errors import EngineUnavailableError
+from dragoman.errors import EngineUnavailableError, SettingsError
 from dragoman.server.app import DragomanApp, create_app
-from dragoman.server.run import address_of, bind
+from dragoman.server.run import address_of, bind, check_engines
 from dragoman.service import MessagesService
-from dragoman.settings import Settings, Timeouts
+from dragoman.settings import EngineEntry, Settings, Timeouts
 from tests.server.http import REQUEST, ask, error_of
 from tests.support.serving import dragoman_process
 
@@ -62,10 +62,8 @@ def test_an_engine_that_is_down_is_waited_for(workers: str, tmp_path: Path) -> N
         process.signal()
         status, said, errors = process.ended()
     assert status == 0
-    assert (
-        f"is up on {process.url}, but no engine answers yet\nmodels: none yet\n127.0.0.1:9 is unreachable: no connection to 127.0.0.1 port 9: "
-        in said
-    )
+    up = f"is up on {process.url}, but no engine answers yet\nmodels: none yet\n"
+    assert f"{up}127.0.0.1:9 is unreachable: no connection to 127.0.0.1 port 9: " in said
     assert "ANTHROPIC_MODEL" not in said
     assert errors.count('the engine is unreachable engine=127.0.0.1:9 status=unreachable detail="no') == int(
         workers
@@ -136,6 +134,27 @@ def test_a_wrong_signature_key_is_said_before_anything_is_loaded(tmp_path: Path)
 def test_the_address_that_is_shown_can_be_reached(host: str, shown: str) -> None:
     with bind(Settings(host=host, port=0, api_keys={"me": "k"})) as sock:
         assert address_of(sock) == f"{shown}:{sock.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("bound", "engine", "is_own"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("127.0.0.1", "no.such.host.invalid", False),
+        ("127.0.0.1", "[::1]", False),
+        ("0.0.0.0", "127.0.0.2", True),
+        ("0.0.0.0", "192.0.2.1", False),
+        ("::1", "[::1]", True),
+    ],
+)
+def test_an_engine_at_the_servers_own_address_is_refused(bound: str, engine: str, is_own: bool) -> None:
+    with bind(Settings(host=bound, port=0, api_keys={"me": "k"})) as sock:
+        port = sock.getsockname()[1]
+        entries = tuple(EngineEntry(url=f"http://{engine}:{number}") for number in (port, port - 1))
+        check_engines(Settings(engines=entries[1:]), sock)
+        with pytest.raises(SettingsError, match="listens on itself") if is_own else nullcontext():
+            check_engines(Settings(engines=entries), sock)
 
 
 def test_ipv6_stands_in_brackets() -> None:

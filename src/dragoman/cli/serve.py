@@ -25,7 +25,7 @@ from dragoman.models.memory import available_memory, recommended
 from dragoman.models.progress import ConsoleReport
 from dragoman.observe.logs import configure
 from dragoman.routing.client import build_client
-from dragoman.server.run import address_of, bind, new_loop, serve
+from dragoman.server.run import address_of, bind, check_engines, new_loop, serve
 from dragoman.server.workers import Supervisor
 from dragoman.service import signature_keys
 from dragoman.settings import Dialect, Settings, load_settings
@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     # what is wrong with them is said before a model is loaded
     signature_keys(settings)
     with bind(settings) as sock:
+        check_engines(settings, sock)
         address = address_of(sock)
         # asked before a model takes its share of the memory
         hint = larger_model(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import ipaddress
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from urllib.parse import urlsplit
 
 import uvicorn
 import uvloop
@@ -54,6 +56,41 @@ def bind(settings: Settings) -> socket.socket:
         raise _cannot_listen(settings, error) from error
     sock.set_inheritable(True)
     return sock
+
+
+def check_engines(settings: Settings, sock: socket.socket) -> None:
+    """Refuses an engine whose address is the server's own: each request would ask itself, without end."""
+    host, port = sock.getsockname()[:2]
+    for entry in settings.engines:
+        url = urlsplit(entry.url)
+        its_port = url.port or (443 if url.scheme == "https" else 80)
+        if its_port == port and _is_own(url.hostname or "", host, sock.family):
+            raise SettingsError(
+                f"settings: the engine {entry.url} is the address that this server listens on itself; "
+                "an engine is another server, such as vLLM; without any the embedded one is used"
+            )
+
+
+def _is_own(name: str, bound: str, family: int) -> bool:
+    """Whether a host's name leads to the address that is bound; where all are, to any of this machine."""
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(name, None, family, socket.SOCK_DGRAM)}
+    except OSError:
+        # a name that nobody knows is the engine's trouble, which its health tells
+        return False
+    if not ipaddress.ip_address(bound).is_unspecified:
+        return bound in found
+    return any(_is_here(address, family) for address in found)
+
+
+def _is_here(address: str, family: int) -> bool:
+    """Whether an address is one of this machine: only those can be bound."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+        return True
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> SettingsError:

@@ -173,6 +173,18 @@ def test_what_cannot_be_served(
     assert words in sentence(capsys, *arguments)
 
 
+@pytest.mark.parametrize("path", ["", "/v1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_an_engine_that_is_the_server_itself(
+    folder: Path, capsys: pytest.CaptureFixture[str], host: str, path: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    url = f"http://{host}:{port}{path}"
+    said = sentence(capsys, "--port", port, "--engine", url)
+    assert f"the engine {url} is the address that this server listens on itself" in said
+
+
 def test_an_address_that_is_not_ours(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
