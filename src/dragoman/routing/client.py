@@ -170,9 +170,10 @@ class InferenceEngineClient(InferenceEngine):
     # ---- the steps ---------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        self._looking = self._looking or asyncio.get_running_loop().create_task(self._look_on())
         await asyncio.gather(*(member.engine.start() for member in self._members.values()))
         await self.look()
+        # not before: that an engine which is being loaded is loading is worth no line
+        self._looking = asyncio.get_running_loop().create_task(self._look_on())
         self._check_default()
         self.is_started = True
 
