@@ -16,7 +16,9 @@ def main() -> int:
     node = root / "bin" / "node"
     npm = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     # Install scripts of packages call plain `node`: they must find the same one.
-    environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    # Its notices of newer versions are for who chooses the version.
+    quiet = {"NPM_CONFIG_UPDATE_NOTIFIER": "false"}
+    environment = {**os.environ, **quiet, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     # Node does not read the certificates that a machine names for everybody else.
     if "SSL_CERT_FILE" in environment:
         environment.setdefault("NODE_EXTRA_CA_CERTS", environment["SSL_CERT_FILE"])

@@ -32,6 +32,11 @@ _PLACES = {
 }
 
 
+def __dir__() -> list[str]:
+    """The public names, those that are not imported yet included."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     """Imports a public name when it is first asked for: who needs one part does not load all."""
     if name not in _PLACES:

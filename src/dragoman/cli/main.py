@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from dragoman import __version__
 from dragoman.cli import chat, doctor, models, serve, translate
@@ -18,10 +19,17 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="dragoman", description=_DESCRIPTION, epilog=_EPILOG)
     top.add_argument("--version", action="version", version=f"dragoman {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    top.set_defaults(run=partial(_help, top))
     for command in (serve, chat, models, translate, doctor):
         command.add_to(commands)
     return top
+
+
+def _help(command: argparse.ArgumentParser, _arguments: argparse.Namespace) -> int:
+    """What is said to who names no command; that nothing was done is the exit status."""
+    command.print_help(sys.stderr)
+    return 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -65,7 +65,16 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a Messages request in, the Chat Completions request out" in said
 
 
-@pytest.mark.parametrize("arguments", [(), ("nothing",), ("serve", "--colour"), ("serve", "--port", "x")])
+def test_no_command_at_all_is_answered_with_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == parser().format_help()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("models",), ("nothing",), ("serve", "--colour"), ("serve", "--port", "x")]
+)
 def test_a_wrong_command_line_is_status_2(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(arguments)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -224,6 +226,14 @@ def test_the_story_is_short() -> None:
     for method in (MessagesService.create, MessagesService.stream):
         lines = inspect.getsource(method).splitlines()
         assert len(lines) <= 15
+
+
+def test_the_public_names_are_listed_before_they_are_imported() -> None:
+    script = "import dragoman, sys; print(*dir(dragoman)); assert 'dragoman.server.app' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert set(dragoman.__all__) <= set(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", sorted(set(dragoman.__all__)))
