@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dragoman.cli.banner import claude_code
 from dragoman.engines.scripted import ScriptedInferenceEngine, answer
+from dragoman.models import catalogue
 from dragoman.settings import load_settings
+from dragoman.wire.openai import ModelCard
 from tests.docs.snippets import Snippet, all_snippets
 from tests.support.claude_code import QUIET, claude_binary
 from tests.support.serving import running_server
@@ -29,8 +32,9 @@ def of_language(*languages: str) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The address of a server whose engine always greets."""
-    with running_server(ScriptedInferenceEngine({"": answer("Hello from the script.")})) as url:
+    """The address of a server whose engine always greets, and has the default model's name."""
+    engine = ScriptedInferenceEngine({"": answer("Hello from the script.")}, models=(catalogue()[0].name,))
+    with running_server(engine) as url:
         yield url
 
 
@@ -100,6 +104,13 @@ def test_blocks_that_are_not_run_say_why() -> None:
     run = {"python", "bash", "sh", "console"} | READ_ONLY
     assert [s.place for s in SNIPPETS if s.language not in run and not s.reason] == []
     assert [s.place for s in SNIPPETS if s.reason and len(s.reason.split()) < 4] == []
+
+
+def test_the_readme_shows_the_lines_that_serve_prints() -> None:
+    card = ModelCard(id=catalogue()[0].name, context_length=32768)
+    exports = [f"export {name}={value}" for name, value in claude_code(DOCUMENTED, card, "any-word").items()]
+    (shown,) = (s.code for s in SNIPPETS if s.place.startswith("README") and exports[0] in s.code)
+    assert shown.splitlines()[:-1] == exports
 
 
 def test_the_docs_show_something_of_each_kind() -> None:
