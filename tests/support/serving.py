@@ -25,7 +25,7 @@ from dragoman.server.run import Server, address_of, bind, new_loop
 from dragoman.settings import Settings
 from dragoman.wire.openai import ModelCard
 
-_READY = re.compile(r"(?:ready|up) on (http://[^\s,]+)")
+_READY = re.compile(r"(?:ready|up) on (http://[^\s,]+)[\s,]")
 
 
 class Running:
@@ -131,11 +131,12 @@ class Process:
         assert out is not None
         while time.monotonic() < until:
             if select.select([out], [], [], 0.2)[0]:
-                line = out.readline()
-                self.said += line
+                # not through the file object, which would keep what it has read beyond the line
+                piece = os.read(out.fileno(), 65536).decode()
+                self.said += piece
                 if found := _READY.search(self.said):
                     return found[1]
-                if not line:
+                if not piece:
                     break
         self.popen.kill()
         _, errors = self.popen.communicate()
