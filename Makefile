@@ -32,7 +32,7 @@ COVER_FLAGS = $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
 FULL_COVER := src/dragoman/wire/*,src/dragoman/translate/*,src/dragoman/routing/policy.py
 
 .PHONY: help install serve test check format format-check lint types imports cov cov-report cov-full-report \
-	docs docs-check golden bench bench-docs wheel wheel-test lock upgrade parrot clean
+	docs docs-check golden bench bench-docs eval-tools wheel wheel-test lock upgrade parrot clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -126,6 +126,9 @@ bench: $(S_CLIENTS) ## Measure Dragoman beside its peers (15 minutes; with ARGS=
 bench-docs: $(S_CLIENTS) ## Take the figures of build/bench.json into docs/benchmark.md
 	@$(BIN)/python -m bench.page
 	@$(BIN)/python -m scripts.generate_docs
+
+eval-tools: $(S_CLIENTS) ## Score the default model's tool calls, with the real model; writes build/eval-tools.json
+	@$(BIN)/python -m bench.tools $(ARGS)
 
 wheel: $(S_DEV) ## Build the wheel and the sdist into dist/
 	@rm -rf dist
