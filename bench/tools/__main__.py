@@ -87,7 +87,8 @@ class Evaluation:
     def _note(self, kind: str, prompt: Prompt, said: Said, right: bool) -> None:
         seconds = round(time.monotonic() - self._began, 2)
         self.rows.append(Row(kind=kind, name=prompt.name, right=right, said=said, seconds=seconds))
-        print(f"{kind:6} {prompt.name}: {'yes' if right else 'NO'}, {seconds} s", file=sys.stderr, flush=True)
+        line = f"{kind:6} {prompt.name}: {'yes' if right else 'NO'}, {seconds} s: {_shown(said)}"
+        print(line, file=sys.stderr, flush=True)
 
 
 def _result_of(call: tuple[str, Any], result: str) -> list[dict[str, Any]]:

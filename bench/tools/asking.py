@@ -16,7 +16,7 @@ import anthropic
 from bench.tools.cases import Said
 
 DRAGOMAN = str(Path(sys.executable).with_name("dragoman"))
-MAX_TOKENS = 512
+MAX_TOKENS = 160
 SECONDS = 300.0
 _READY = re.compile(r"ready on (http://\S+)")
 

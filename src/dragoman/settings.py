@@ -29,7 +29,8 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One engine: its address, key and what it serves.
 
     `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an
-    environment variable that holds the key, so that it need not stand in a file.
+    environment variable that holds the key, so that it need not stand in a file. `aids` names a model of
+    the catalogue: a llama.cpp server that serves it gets its prompt aids.
     """
 
     url: HttpUrl
@@ -38,6 +39,7 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     key_env: str = ""
     models: tuple[str, ...] = ()
     dialect: Dialect = "auto"
+    aids: str = ""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,13 +82,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class LocalEngine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The embedded engine.
 
-    context: tokens per request (0: the model's own, at most 32768). threads 0: chosen here.
+    context: tokens per request (0: the model's own, at most 32768). threads 0: chosen here. prompt_aids: a
+    model of the catalogue is helped to call tools, where its entry says how.
     """
 
     context: Count = 0
     parallel: Annotated[int, Meta(ge=1)] = 2
     threads: Count = 0
     cache_dir: str = ""
+    prompt_aids: bool = True
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dragoman.engines.base import InferenceEngine
 from dragoman.engines.remote import RemoteInferenceEngine
-from dragoman.settings import Settings
+from dragoman.settings import EngineEntry, Settings
 
 if TYPE_CHECKING:
     from dragoman.models.progress import Report
@@ -17,7 +17,16 @@ Builder = Callable[[Settings, "Report | None"], list[InferenceEngine]]
 
 
 def _remote(settings: Settings, _report: Report | None) -> list[InferenceEngine]:
-    return [RemoteInferenceEngine(entry, settings.timeouts, settings.limits) for entry in settings.engines]
+    return [_one_remote(entry, settings) for entry in settings.engines]
+
+
+def _one_remote(entry: EngineEntry, settings: Settings) -> InferenceEngine:
+    if not entry.aids:
+        return RemoteInferenceEngine(entry, settings.timeouts, settings.limits)
+    # imported late, as below
+    aided = importlib.import_module("dragoman.engines.llamacpp.aided")
+    engine: InferenceEngine = aided.AidedInferenceEngine(entry, settings.timeouts, settings.limits)
+    return engine
 
 
 def _embedded(settings: Settings, report: Report | None) -> list[InferenceEngine]:

@@ -172,16 +172,21 @@ class RemoteInferenceEngine(InferenceEngine):
     ) -> ChatStream:
         here = dialect.matches_stops_here(request, capabilities)
         sent = msgspec.structs.replace(request, stop=[]) if here else request
-        response = await self._send(dialect.write(sent, capabilities, stream=True, counted=here))
+        data = dialect.write(sent, capabilities, stream=True, counted=here)
+        return await self._opened(data, dialect, request.stop if here else [])
+
+    async def _opened(self, data: bytes, dialect: Dialect, stops: list[str]) -> ChatStream:
+        """The stream of an accepted request; `stops` are the strings that end it on our side."""
+        response = await self._send(data)
         if response.content_type in {"application/json", "text/html"}:
-            return await self._unstreamed(response, dialect, request.stop if here else [])
+            return await self._unstreamed(response, dialect, stops)
         stream = RemoteStream(
             self.name,
             response,
             dialect,
             first_byte=self._timeouts.first_byte,
             between_bytes=self._timeouts.between_bytes,
-            stops=StopFilter(request.stop) if here else None,
+            stops=StopFilter(stops) if stops else None,
         )
         await stream.prime()
         return stream

@@ -9,6 +9,7 @@ from importlib import resources
 import msgspec
 
 from dragoman.errors import EngineUnavailableError
+from dragoman.models.aids import PromptAids
 
 
 class HubSource(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="hub"):
@@ -31,7 +32,10 @@ class WheelsSource(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
 
 
 class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that can be named, in full or by its short name; size and memory in bytes."""
+    """A model that can be named, in full or by its short name; size and memory in bytes.
+
+    aids: what helps it to call tools, if anything.
+    """
 
     name: str
     short: str = ""
@@ -42,6 +46,7 @@ class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True):
     memory: int = 0
     sha256: str
     sources: tuple[HubSource | WheelsSource, ...]
+    aids: PromptAids | None = None
 
 
 class _Catalogue(msgspec.Struct, frozen=True):

@@ -8,16 +8,18 @@ from pathlib import Path
 import msgspec
 
 from dragoman.errors import EngineUnavailableError
+from dragoman.models.aids import PromptAids
 from dragoman.models.catalogue import find
 from dragoman.models.fetching import fetch
 from dragoman.models.progress import Report
 
 
 class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model file on this machine, and the name that it is served under."""
+    """A model file on this machine, the name that it is served under, and the aids of its catalogue entry."""
 
     name: str
     path: Path
+    aids: PromptAids | None = None
 
 
 def cache_folder(cache_dir: str = "") -> Path:
@@ -38,7 +40,8 @@ async def locate(model: str, cache_dir: str = "", report: Report | None = None) 
     if is_path(model):
         return _from_path(model)
     entry = find(model)
-    return LocalModel(name=entry.name, path=await fetch(entry, cache_folder(cache_dir), report))
+    path = await fetch(entry, cache_folder(cache_dir), report)
+    return LocalModel(name=entry.name, path=path, aids=entry.aids)
 
 
 def _from_path(text: str) -> LocalModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -153,13 +153,19 @@ class Dialect:
         *,
         stream: bool,
         counted: bool = False,
+        more: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """The body for the wire. counted: usage in every chunk, as the stream may be cut on our side."""
+        """The body for the wire.
+
+        counted: usage in every chunk, as the stream may be cut on our side. more: members that only this kind
+        of server knows.
+        """
         body = self.body(request, capabilities)
         body["stream"] = stream
         if stream:
             body["stream_options"] = {"include_usage": True}
             self.prepare_stream(body, counted=counted)
+        body.update(more or {})
         return msgspec.json.encode(body)
 
     def prepare_stream(self, body: dict[str, Any], *, counted: bool) -> None:

@@ -1,0 +1,143 @@
+"""AidedInferenceEngine: a llama.cpp server whose model is helped to call tools."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from dragoman.engines.base import ChatStream
+from dragoman.engines.dialects.base import Ask, Dialect
+from dragoman.engines.dialects.errors import ContextOverflowError
+from dragoman.engines.llamacpp.aided_stream import AidedStream, Asker, CallStream
+from dragoman.engines.llamacpp.aids import Way, call_request, chosen, first_request, way_of
+from dragoman.engines.llamacpp.recogniser import CallRecogniser
+from dragoman.engines.llamacpp.repeats import RepeatGuard, answered_calls
+from dragoman.engines.llamacpp.schema import loose_call_format
+from dragoman.engines.remote import RemoteInferenceEngine
+from dragoman.engines.stops import StopFilter
+from dragoman.errors import DragomanError, InvalidRequestError, SettingsError
+from dragoman.models.aids import PromptAids
+from dragoman.models.catalogue import find
+from dragoman.settings import EngineEntry, Limits, Timeouts
+from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.openai import ChatRequest, ChatTool
+
+Send = Callable[[ChatRequest, Mapping[str, Any]], Awaitable[ChatStream]]
+# In llama.cpp's notation: any text but one that begins like a call, or with white space before one.
+WORDS = r"root ::= [^{<\x60\x20\x09\x0A\x0D] [^\x00]*"
+
+
+class _SlotParams(msgspec.Struct):
+    seed: int = -1
+
+
+class _Slot(msgspec.Struct):
+    id: int
+    is_processing: bool
+    params: _SlotParams = msgspec.field(default_factory=_SlotParams)
+
+
+class AidedInferenceEngine(RemoteInferenceEngine):
+    """A llama.cpp server with prompt aids: `aids`, or those of the model that the entry names.
+
+    Without any it is a remote engine like others. With them llama.cpp's own reading of calls is off: the
+    model answers in free text, and one that begins like a call is asked for again, held by a grammar to the
+    form of a call. So there is one call in an answer, valid by its tool's schema.
+    """
+
+    def __init__(
+        self,
+        entry: EngineEntry,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        aids: PromptAids | None = None,
+    ) -> None:
+        if entry.aids and entry.dialect != "llamacpp":
+            raise SettingsError(f'engines: aids need dialect = "llamacpp", not "{entry.dialect}"')
+        super().__init__(entry, timeouts, limits)
+        self._aids = find(entry.aids).aids if aids is None and entry.aids else aids
+
+    async def capabilities(self, model: str) -> EngineCapabilities:
+        """What the server can do with a model; with aids it calls one tool at a time."""
+        found = await super().capabilities(model)
+        return found if self._aids is None else msgspec.structs.replace(found, parallel_tools=False)
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Tokens of the prompt, aids included."""
+        if self._aids is not None:
+            # the form of a call is no part of the prompt
+            form = request.response_format
+            request = msgspec.structs.replace(first_request(request, self._aids), response_format=form)
+        return await super().count_tokens(request)
+
+    async def _stream(
+        self, request: ChatRequest, dialect: Dialect, capabilities: EngineCapabilities
+    ) -> ChatStream:
+        aids = self._aids
+        if aids is None:
+            return await super()._stream(request, dialect, capabilities)
+        first, way = first_request(request, aids), way_of(request)
+        if way is Way.ENGINE:
+            return await super()._stream(first, dialect, capabilities)
+        if way is Way.FORCE:
+            return CallStream(await called(self._raw, first, chosen(request), {}))
+        recogniser = CallRecogniser({tool.function.name for tool in request.tools}, aids.fences, aids.marks)
+        asker = _Asker(self._raw, self._transport.ask, first, request)
+        # a stop string may stand where a call begins, which must be seen whole
+        stream = await self._raw(msgspec.structs.replace(first, stop=[]), {"seed": asker.seed})
+        guard = RepeatGuard(answered_calls(request))
+        return AidedStream(stream, recogniser, guard, StopFilter(request.stop), asker)
+
+    async def _raw(self, asked: ChatRequest, more: Mapping[str, Any]) -> ChatStream:
+        """The stream of a request as it stands, with some members that only llama.cpp knows."""
+        dialect, capabilities = await self.dialect(), await self.capabilities(asked.model)
+        data = dialect.write(asked, capabilities, stream=True, counted=True, more=more)
+        return await self._opened(data, dialect, [])
+
+
+class _Asker(Asker):
+    """Asks again in the slot that has the prompt in its cache. It is found by the seed that this makes up."""
+
+    def __init__(self, send: Send, ask: Ask, first: ChatRequest, request: ChatRequest) -> None:
+        self.seed = secrets.randbits(31)
+        self._send = send
+        self._ask = ask
+        self._first = first
+        self._request = request
+
+    async def call(self, tool: str | None, running: ChatStream) -> ChatStream:
+        """A call of that tool, or of any; the free text that led to it is forgotten."""
+        tools = chosen(self._request, tool)
+        return await called(self._send, call_request(self._first, tools), tools, await self._freed(running))
+
+    async def words(self, running: ChatStream) -> ChatStream:
+        """An answer that begins with none of the characters that a call begins with."""
+        unstopped = msgspec.structs.replace(self._first, stop=[])
+        return await self._send(unstopped, {**await self._freed(running), "grammar": WORDS})
+
+    async def _freed(self, running: ChatStream) -> dict[str, Any]:
+        """Hangs up, and names the slot: it may need a moment to notice, and the next request waits for it."""
+        try:
+            slots = (await self._ask("/slots", None)).read(list[_Slot]) or []
+        except DragomanError:
+            # only the cache of the prompt is at stake
+            slots = []
+        await running.aclose()
+        ours = [slot.id for slot in slots if slot.is_processing and slot.params.seed == self.seed]
+        return {"seed": self.seed, **({"id_slot": ours[0]} if ours else {})}
+
+
+async def called(
+    send: Send, asked: ChatRequest, tools: list[ChatTool], more: Mapping[str, Any]
+) -> ChatStream:
+    """The stream of a call; where llama.cpp cannot follow its schema, the arguments are any object."""
+    try:
+        return await send(asked, more)
+    except ContextOverflowError:
+        raise
+    except InvalidRequestError:
+        loose = msgspec.structs.replace(asked, response_format=loose_call_format(tools))
+        return await send(loose, more)

@@ -1,0 +1,172 @@
+"""An aided answer while it streams: text as it comes, and a call in the place of text that began like one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import Enum, auto
+
+from dragoman.engines.base import ChatStream
+from dragoman.engines.llamacpp.calls import CallReader
+from dragoman.engines.llamacpp.recogniser import CallRecogniser, Verdict
+from dragoman.engines.llamacpp.repeats import RepeatGuard
+from dragoman.engines.stops import StopFilter
+from dragoman.wire.openai import ChatChunk, ChatDelta, ChatUsage, ChunkChoice
+
+
+class Asker(ABC):
+    """Asks the engine again for an answer to the same prompt."""
+
+    @abstractmethod
+    async def call(self, tool: str | None, running: ChatStream) -> ChatStream:
+        """Ends the running answer and gives one that is a call of that tool (None: of any)."""
+
+    @abstractmethod
+    async def words(self, running: ChatStream) -> ChatStream:
+        """Ends the running answer and gives one that does not begin like a call."""
+
+
+class CallStream(ChatStream):
+    """An answer whose text is a call; `guard` says when it only repeats an earlier one."""
+
+    def __init__(self, stream: ChatStream, guard: RepeatGuard | None = None) -> None:
+        self.engine = stream.engine
+        self.guard = guard or RepeatGuard([])
+        self._stream = stream
+        self._reader = CallReader()
+
+    async def __anext__(self) -> list[ChatChunk]:
+        """The next batch, with the call's pieces in the place of its text."""
+        batch = await anext(self._stream)
+        for chunk in batch:
+            for choice in chunk.choices:
+                self._turn(choice)
+        return batch
+
+    async def aclose(self) -> None:
+        """Stops the engine's work."""
+        await self._stream.aclose()
+
+    def _turn(self, choice: ChunkChoice) -> None:
+        delta, reader = choice.delta, self._reader
+        calls = reader.feed(delta.content) if delta.content else []
+        if calls:
+            calls = self.guard.feed(calls, complete=reader.complete)
+        if choice.finish_reason is not None and not self.guard.is_repeat:
+            calls += self.guard.flush()
+        delta.content, delta.tool_calls = None, calls or None
+        if choice.finish_reason == "stop" and reader.complete:
+            choice.finish_reason = "tool_calls"
+
+
+class _Stage(Enum):
+    """Which of the answers to the prompt is shown."""
+
+    LISTENING = auto()
+    CALL = auto()
+    WORDS = auto()
+
+
+class AidedStream(ChatStream):
+    """An answer that may turn out to be a call; then the call is asked for in its place.
+
+    A call that only repeats the one whose result has just come is not shown: words are asked for instead.
+    What is billed is the first answer's prompt, and the tokens of the answer that is shown.
+    """
+
+    def __init__(
+        self,
+        first: ChatStream,
+        recogniser: CallRecogniser,
+        guard: RepeatGuard,
+        stops: StopFilter,
+        asker: Asker,
+    ) -> None:
+        self.engine = first.engine
+        self._stream = first
+        self._recogniser = recogniser
+        self._guard = guard
+        self._stops = stops
+        self._asker = asker
+        self._prompt: ChatUsage | None = None
+        self._stage = _Stage.LISTENING
+        self._is_closed = False
+
+    async def __anext__(self) -> list[ChatChunk]:
+        """The next batch; it may be empty while what may be a call is held back."""
+        if self._is_closed or self._stops.ended:
+            await self.aclose()
+            raise StopAsyncIteration
+        try:
+            batch = await anext(self._stream)
+        except StopAsyncIteration:
+            batch = self._rest()
+            if not batch:
+                raise
+            return batch
+        if self._stage is not _Stage.LISTENING:
+            return await self._shown_again(batch)
+        heard = self._stops.feed(self._heard(batch))
+        if self._recogniser.verdict is Verdict.CALL:
+            again = await self._asker.call(self._recogniser.tool, self._stream)
+            await self._turn_to(CallStream(again, self._guard), _Stage.CALL)
+        return heard
+
+    async def aclose(self) -> None:
+        """Stops the engine's work, in whichever of the answers it is."""
+        self._is_closed = True
+        await self._stream.aclose()
+
+    async def _turn_to(self, stream: ChatStream, stage: _Stage) -> None:
+        self._stream, self._stage = stream, stage
+        if self._is_closed:
+            await stream.aclose()
+
+    async def _shown_again(self, batch: list[ChatChunk]) -> list[ChatChunk]:
+        """What is shown of a batch of a later answer."""
+        for chunk in batch:
+            if chunk.usage is not None and self._prompt is not None:
+                chunk.usage = _billed(self._prompt, chunk.usage)
+            for choice in chunk.choices:
+                # what was thought before was shown already
+                choice.delta.reasoning = None
+        if self._stage is _Stage.WORDS:
+            return self._stops.feed(batch)
+        if self._guard.is_repeat:
+            await self._turn_to(await self._asker.words(self._stream), _Stage.WORDS)
+            return []
+        return batch
+
+    def _heard(self, batch: list[ChatChunk]) -> list[ChatChunk]:
+        """What may be shown of the first answer's batch; nothing from where it is known to be a call."""
+        heard: list[ChatChunk] = []
+        for chunk in batch:
+            self._prompt = chunk.usage or self._prompt
+            for choice in chunk.choices:
+                self._listen(choice)
+            if self._recogniser.verdict is Verdict.CALL:
+                break
+            heard.append(chunk)
+        return heard
+
+    def _listen(self, choice: ChunkChoice) -> None:
+        delta = choice.delta
+        shown = self._recogniser.feed(delta.content) if delta.content else ""
+        if choice.finish_reason is not None and self._recogniser.verdict is Verdict.OPEN:
+            shown = self._recogniser.flush()
+        delta.content = shown or None
+
+    def _rest(self) -> list[ChatChunk]:
+        """What is still held of an answer that ended without a finish reason."""
+        held = self._recogniser.flush() if self._stage is _Stage.LISTENING else ""
+        batch = [ChatChunk(choices=[ChunkChoice(delta=ChatDelta(content=held))])] if held else []
+        return [*self._stops.feed(batch), *self._stops.close()]
+
+
+def _billed(prompt: ChatUsage, own: ChatUsage) -> ChatUsage:
+    """The counts of a later answer: the first one's prompt, and what is delivered."""
+    return ChatUsage(
+        prompt_tokens=prompt.prompt_tokens,
+        completion_tokens=own.completion_tokens,
+        prompt_tokens_details=prompt.prompt_tokens_details,
+        completion_tokens_details=own.completion_tokens_details,
+    )

@@ -1,0 +1,90 @@
+"""Prompt aids in a request: pure, and the same for every turn, so that a prompt extends the one before it."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import msgspec
+
+from dragoman.engines.llamacpp.schema import call_format
+from dragoman.models.aids import PromptAids
+from dragoman.wire.openai import ChatMessage, ChatRequest, ChatTool, TextPart, ToolChoice
+
+
+class Way(Enum):
+    """How calls come about in the answer to a request."""
+
+    ENGINE = auto()  # the engine's own way: no tools, no leave to call, or an answer whose form is given
+    LISTEN = auto()  # free text; one that begins like a call is asked for again as one
+    FORCE = auto()  # the answer must be a call, so it is asked for as one at once
+
+
+def way_of(chat: ChatRequest) -> Way:
+    """The way for a request."""
+    mode = chat.tool_choice.mode if chat.tool_choice is not None else "auto"
+    if not chat.tools or mode == "none":
+        return Way.ENGINE
+    if mode in {"required", "function"}:
+        return Way.FORCE
+    return Way.ENGINE if chat.response_format is not None or chat.continue_final else Way.LISTEN
+
+
+def aided(chat: ChatRequest, aids: PromptAids) -> ChatRequest:
+    """The request with the aids in its messages; every other member is as it was."""
+    messages = [_with_result(message, aids.result) for message in chat.messages]
+    if chat.tools:
+        _add_policy(messages, aids)
+    return msgspec.structs.replace(chat, messages=messages)
+
+
+def first_request(chat: ChatRequest, aids: PromptAids) -> ChatRequest:
+    """What the engine is asked first: its prompt is the one that is counted and billed."""
+    asked = aided(chat, aids)
+    way = way_of(chat)
+    if way is Way.FORCE:
+        return call_request(asked, chosen(chat))
+    if way is Way.LISTEN:
+        # the tools stay in the prompt; the engine's own reading of calls is off
+        return msgspec.structs.replace(asked, tool_choice=ToolChoice("none"), parallel_tool_calls=None)
+    return asked
+
+
+def call_request(asked: ChatRequest, tools: list[ChatTool]) -> ChatRequest:
+    """The same prompt, answered by one call of one of `tools`; nothing but the call's end stops it."""
+    return msgspec.structs.replace(
+        asked,
+        tool_choice=ToolChoice("none"),
+        parallel_tool_calls=None,
+        response_format=call_format(tools),
+        continue_final=False,
+        stop=[],
+    )
+
+
+def chosen(chat: ChatRequest, name: str | None = None) -> list[ChatTool]:
+    """The tools of which one is to be called: the one of that name, or that the request names, else all."""
+    if name is None and chat.tool_choice is not None:
+        name = chat.tool_choice.name
+    return [tool for tool in chat.tools if name is None or tool.function.name == name]
+
+
+def _add_policy(messages: list[ChatMessage], aids: PromptAids) -> None:
+    if messages and messages[0].role == "system":
+        messages[0] = _extended(messages[0], aids.policy, "\n\n")
+    elif aids.system or aids.policy:
+        text = " ".join(filter(None, (aids.system, aids.policy)))
+        messages.insert(0, ChatMessage(role="system", content=text))
+
+
+def _with_result(message: ChatMessage, sentence: str) -> ChatMessage:
+    return _extended(message, sentence, "\n") if message.role == "tool" else message
+
+
+def _extended(message: ChatMessage, text: str, between: str) -> ChatMessage:
+    """The message with more text at its end."""
+    if not text:
+        return message
+    if isinstance(message.content, list):
+        return msgspec.structs.replace(message, content=[*message.content, TextPart(between + text)])
+    content = f"{message.content}{between}{text}" if message.content else text
+    return msgspec.structs.replace(message, content=content)
