@@ -42,8 +42,7 @@ def recognised(parts: list[str]) -> tuple[str, Verdict, str | None, str]:
     """What is shown of an answer, what it is, the tool, and what is held at its end."""
     recogniser = CallRecogniser(TOOLS, FENCES, MARKS)
     shown = "".join(map(recogniser.feed, parts))
-    is_call = recogniser.verdict is Verdict.CALL
-    return shown, recogniser.verdict, recogniser.tool, "" if is_call else recogniser.flush()
+    return shown, recogniser.verdict, recogniser.tool, recogniser.flush()
 
 
 def read(parts: list[str]) -> tuple[str | None, str, bool]:
@@ -57,16 +56,21 @@ def read(parts: list[str]) -> tuple[str | None, str, bool]:
 @given(TEXTS, CUTS)
 @example('```json\n{"name": "read_file", "arguments": {}}', [3])
 @example('{"name": "other", "arguments": {}}', [1, 10])
+@example('Hello <tool_call>{"name": "run"', [8, 20])
 def test_any_split_is_recognised_alike(text: str, cuts: list[int]) -> None:
-    whole = recognised([text])
-    assert recognised(pieces(text, cuts)) == whole
-    assert recognised(list(text)) == whole
+    # of a call, only what stood before it counts
+    shown, verdict, tool, held = recognised([text])
+    whole = (shown, verdict, tool) if verdict is Verdict.CALL else (shown + held, verdict, tool)
+    for parts in (pieces(text, cuts), list(text)):
+        again, found, name, rest = recognised(parts)
+        assert whole == ((again if found is Verdict.CALL else again + rest), found, name)
 
 
 @given(TEXTS, CUTS)
-def test_of_an_answer_that_is_no_call_nothing_is_lost(text: str, cuts: list[int]) -> None:
+def test_nothing_of_an_answer_is_lost_before_a_call(text: str, cuts: list[int]) -> None:
     shown, verdict, _, held = recognised(pieces(text, cuts))
-    assert shown + held == (text if verdict is not Verdict.CALL else "")
+    assert text.startswith(shown)
+    assert verdict is Verdict.CALL or shown + held == text
 
 
 @given(st.text(alphabet=st.characters(exclude_characters='{`<" \n'), min_size=1), CUTS)

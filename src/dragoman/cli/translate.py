@@ -11,7 +11,9 @@ import msgspec
 
 from dragoman.cli.pipes import standard_input, write_out
 from dragoman.engines.dialects import DIALECTS
-from dragoman.errors import InvalidRequestError
+from dragoman.engines.llamacpp.aids import first_request
+from dragoman.errors import InvalidRequestError, SettingsError
+from dragoman.models import CatalogueModel, find
 from dragoman.server.ids import new_id
 from dragoman.translate.options import RequestOptions
 from dragoman.translate.request import to_chat
@@ -44,35 +46,51 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="FILE",
         help="the request's JSON; - or nothing: standard input",
     )
+    command.add_argument("--dialect", choices=list(DIALECTS), help="how the engine spells it (generic)")
     command.add_argument(
-        "--dialect", choices=list(DIALECTS), default="generic", help="how the engine spells it (generic)"
+        "--model", help="for the embedded engine with this model of the catalogue: with its prompt aids"
     )
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the translation, or why there is none."""
+    dialect, served = _target(arguments)
     try:
         body = standard_input() if arguments.file == "-" else Path(arguments.file).read_bytes()
     except OSError as error:
         print(f"dragoman: cannot read {arguments.file}: {error.strerror}", file=sys.stderr)
         return 2
     try:
-        written = translated(body, arguments.dialect)
+        written = translated(body, dialect, served)
     except InvalidRequestError as error:
         print(encode_error(error, new_id("req")).decode(), file=sys.stderr)
         return 1
     return write_out(msgspec.json.format(written, indent=2) + b"\n")
 
 
-def translated(body: bytes, dialect: str) -> bytes:
-    """The engine's request for a Messages request's body; thinking with a signature is taken at its word."""
+def _target(arguments: argparse.Namespace) -> tuple[str, CatalogueModel | None]:
+    """The dialect, and the model of the catalogue where one is named."""
+    if arguments.model is None:
+        return arguments.dialect or "generic", None
+    if arguments.dialect not in {None, "llamacpp"}:
+        raise SettingsError("--model names a model of the embedded engine, whose dialect is llamacpp")
+    return "llamacpp", find(arguments.model)
+
+
+def translated(body: bytes, dialect: str, served: CatalogueModel | None = None) -> bytes:
+    """The engine's request for a Messages request's body; thinking with a signature is taken at its word.
+
+    With a served model it is the first request of the embedded engine, prompt aids included.
+    """
     request = decode_messages(body)
     options = RequestOptions(
-        model=request.model,
+        model=request.model if served is None else served.name,
         capabilities=_ABLE,
         open_thinking=lambda _signature, thinking: OpenedThinking("foreign", thinking),
         spelling=lambda _call_id: None,
     )
     chat = to_chat(request, options).chat
+    if served is not None and served.aids is not None:
+        chat = first_request(chat, served.aids)
     return DIALECTS[dialect]().write(chat, _ABLE, stream=bool(request.stream))

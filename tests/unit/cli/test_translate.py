@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from dragoman.cli.main import main
+from dragoman.models import find
 
 REQUEST = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "Say hello."}]}
 
@@ -41,6 +42,41 @@ def test_a_file_and_a_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (sent["top_k"], sent["stream"]) == (5, True)
     assert main(["translate", str(file)]) == 0
     assert "top_k" not in msgspec.json.decode(capsys.readouterr().out)
+
+
+def test_a_model_of_the_catalogue_shows_its_prompt_aids(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aids = find("").aids
+    assert aids is not None
+    tools = [{"name": "f", "input_schema": {"type": "object"}}]
+    turns = [
+        *REQUEST["messages"],  # type: ignore[misc]  # a list of turns
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "1"}]},
+    ]
+    body = msgspec.json.encode({**REQUEST, "messages": turns, "tools": tools, "system": "You are Ed."})
+    for arguments, aided in ((["--model", find("").name], True), ([], False)):
+        fed(monkeypatch, body)
+        assert main(["translate", *arguments]) == 0
+        sent = msgspec.json.decode(capsys.readouterr().out)
+        system, result = sent["messages"][0]["content"], sent["messages"][-1]["content"]
+        assert (aids.policy in system, aids.result in result) == (aided, aided)
+        assert (sent["model"], sent.get("tool_choice")) == ((find("").name, "none") if aided else ("m", None))
+
+
+def test_a_model_without_aids_or_without_its_dialect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fed(monkeypatch, msgspec.json.encode(REQUEST))
+    assert main(["translate", "--model", "smollm2-135m", "--dialect", "llamacpp"]) == 0
+    assert msgspec.json.decode(capsys.readouterr().out)["messages"] == REQUEST["messages"]
+    for arguments, words in (
+        (["--model", "gpt-9"], "no model is named 'gpt-9'"),
+        (["--model", "smollm2-135m", "--dialect", "vllm"], "whose dialect is llamacpp"),
+    ):
+        assert main(["translate", *arguments]) == 2
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", msgspec.json.encode({**REQUEST, "thread": {"type": "create"}})])

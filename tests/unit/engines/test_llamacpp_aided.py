@@ -16,7 +16,6 @@ from dragoman.models import PromptAids, find
 from dragoman.settings import EngineEntry
 from dragoman.wire.openai import (
     ChatChunk,
-    ChatCompletion,
     ChatMessage,
     ChatRequest,
     ChatTool,
@@ -186,17 +185,13 @@ async def test_a_name_that_no_tool_has_leaves_all_tools_open() -> None:
 async def test_streamed_and_whole_answers_are_the_same() -> None:
     async with FakeOpenAI() as fake, aided(fake) as engine:
         fake.chat(said('{"name": "f"', finish="", ends=(Hang(),)), said(CALL))
-        completion: ChatCompletion = await engine.chat_completion(asking())
+        completion = await engine.chat_completion(asking())
     choice = completion.choices[0]
-    assert choice.message.content is None
-    assert [call.function for call in choice.message.tool_calls or ()][0] == msgspec.convert(
-        {"name": "f", "arguments": '{"a": 1}'},
-        type(choice.message.tool_calls[0].function),  # type: ignore[index]  # there is one
-    )
-    assert (choice.finish_reason, completion.usage and completion.usage.completion_tokens) == (
-        "tool_calls",
-        1,
-    )
+    calls = [call.function for call in choice.message.tool_calls or () if call.function]
+    assert [(call.name, call.arguments) for call in calls] == [("f", '{"a": 1}')]
+    assert (choice.message.content, choice.finish_reason) == (None, "tool_calls")
+    assert completion.usage is not None
+    assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (20, 1)
 
 
 async def test_a_cut_call_is_reported_as_cut() -> None:
@@ -223,18 +218,50 @@ async def test_what_is_held_when_no_finish_reason_comes_is_text() -> None:
 
 async def test_stop_strings_end_text_and_are_named() -> None:
     async with FakeOpenAI() as fake:
-        chunks = await chunks_of(fake, asking(stop=["END"]), said("One", " EN", "D", finish="", ends=(Hang(),)))
+        chunks = await chunks_of(
+            fake, asking(stop=["END"]), said("One", " EN", "D", finish="", ends=(Hang(),))
+        )
         await until(lambda: fake.chats[0].hung_up)
     assert (text_of(chunks), end_of(chunks)) == ("One ", ("stop", "END"))
     assert billed(chunks) == (20, 8, 3)
 
 
-async def test_thinking_of_the_first_answer_is_the_one_that_is_shown() -> None:
-    thought = chunk({"reasoning_content": "Hm."})
-    first = events(thought, chunk({"content": '{"name": "f"'}), Hang())
-    second = events(thought, chunk({"content": CALL}), chunk({}, "stop"), DONE)
+async def test_a_call_behind_words_is_billed_with_them() -> None:
     async with FakeOpenAI() as fake:
-        chunks = await chunks_of(fake, asking(), first, second)
+        first = said("Let me", " see", ". <tool", '_call>{"name": "f"', finish="", ends=(Hang(),))
+        second = said('{"name": "f", "arguments": ', '{"a": 1}', "}")
+        chunks = await chunks_of(fake, asking(max_tokens=50, stop=[". x"]), first, second)
+    assert (text_of(chunks), calls_of(chunks)) == ("Let me see. ", [("f", ""), (None, '{"a": 1}')])
+    assert (end_of(chunks), billed(chunks)) == (("tool_calls", None), (20, 8, 6))
+    # three tokens of words were shown
+    assert fake.chats[1].json["max_tokens"] == 47
+
+
+async def test_words_and_a_mark_in_one_piece() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('So <tool_call>{"name": "f"', finish="", ends=(Hang(),))
+        chunks = await chunks_of(fake, asking(), first, said(CALL))
+    assert (text_of(chunks), billed(chunks)) == ("So ", (20, 8, 2))
+    assert calls_of(chunks) == [("f", ""), (None, '{"a": 1}')]
+
+
+async def test_a_stop_string_before_a_call_ends_the_answer() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('So END <tool_call>{"name": "f"', finish="", ends=(Hang(),))
+        chunks = await chunks_of(fake, asking(stop=["END"]), first)
+    assert (text_of(chunks), end_of(chunks)) == ("So ", ("stop", "END"))
+
+
+async def test_thinking_of_the_first_answer_is_the_one_that_is_shown() -> None:
+    def at(number: int, **delta: str) -> dict[str, Any]:
+        return {**chunk(delta), "timings": {"cache_n": 0, "prompt_n": 9, "predicted_n": number}}
+
+    first = events(at(4, reasoning_content="Hm."), at(9, content='{"name": "f"'), Hang())
+    second = events(at(5, reasoning_content="Oh."), at(15, content=CALL), chunk({}, "stop"), DONE)
+    async with FakeOpenAI() as fake:
+        chunks = await chunks_of(fake, asking(max_tokens=50), first, second)
+    # four tokens of the first thought, ten of the call; the budget is for the second thought too
+    assert (billed(chunks), fake.chats[1].json["max_tokens"]) == ((9, 0, 14), 50)
     thoughts = [choice.delta.reasoning for one in chunks for choice in one.choices if choice.delta.reasoning]
     assert thoughts == ["Hm."]
     assert calls_of(chunks) == [("f", ""), (None, '{"a": 1}')]

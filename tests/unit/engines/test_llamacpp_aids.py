@@ -118,7 +118,7 @@ def test_the_way_of_a_request(more: dict[str, Any], way: Way) -> None:
 def test_what_is_asked_first() -> None:
     listening = first_request(asking(parallel_tool_calls=False, stop=["x"]), AIDS)
     assert (listening.tool_choice, listening.parallel_tool_calls) == (ToolChoice("none"), None)
-    assert (listening.response_format, listening.stop) == (None, ["x"])
+    assert (listening.response_format, listening.stop) == (None, [])
     forced = first_request(asking(tool_choice=ToolChoice("required"), stop=["x"]), AIDS)
     assert (forced.tool_choice, forced.stop) == (ToolChoice("none"), [])
     assert schema_of(forced.response_format)["properties"]["name"] == {"const": "f"}

@@ -65,6 +65,22 @@ def test_only_what_may_be_a_call_is_held_back() -> None:
     assert fed("{", '"name"', ': "Ann"', ', "age"')[0] == ["", "", "", '{"name": "Ann", "age"']
 
 
+def test_a_mark_begins_a_call_wherever_it_stands() -> None:
+    shown, recogniser = fed("Let me ", "see.\n<too", "l_call>", '\n{"name": "run"', "...")
+    assert shown == ["Let me ", "see.\n", "", "", ""]
+    assert (recogniser.verdict, recogniser.tool) == (Verdict.CALL, "run")
+    shown, recogniser = fed('So <tool_call>{"name": "open"}')
+    assert (shown, recogniser.verdict, recogniser.tool) == (["So "], Verdict.CALL, None)
+
+
+def test_what_only_looks_like_a_mark_is_shown_when_that_is_known() -> None:
+    shown, recogniser = fed("a < b", " <", "tool", "s>", " <to")
+    assert shown == ["a < b", " ", "", "<tools>", " "]
+    assert recogniser.flush() == "<to"
+    shown, recogniser = fed("So <tool_call>", '{"na')
+    assert (shown, recogniser.flush()) == (["So ", ""], '<tool_call>{"na')
+
+
 def test_what_is_held_at_the_end_is_text() -> None:
     shown, recogniser = fed("```json\n", '{"na')
     assert shown == ["", ""]

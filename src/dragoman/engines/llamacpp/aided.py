@@ -86,8 +86,7 @@ class AidedInferenceEngine(RemoteInferenceEngine):
             return CallStream(await called(self._raw, first, chosen(request), {}))
         recogniser = CallRecogniser({tool.function.name for tool in request.tools}, aids.fences, aids.marks)
         asker = _Asker(self._raw, self._transport.ask, first, request)
-        # a stop string may stand where a call begins, which must be seen whole
-        stream = await self._raw(msgspec.structs.replace(first, stop=[]), {"seed": asker.seed})
+        stream = await self._raw(first, {"seed": asker.seed})
         guard = RepeatGuard(answered_calls(request))
         return AidedStream(stream, recogniser, guard, StopFilter(request.stop), asker)
 
@@ -108,15 +107,17 @@ class _Asker(Asker):
         self._first = first
         self._request = request
 
-    async def call(self, tool: str | None, running: ChatStream) -> ChatStream:
-        """A call of that tool, or of any; the free text that led to it is forgotten."""
+    async def call(self, tool: str | None, spent: int, running: ChatStream) -> ChatStream:
+        """A call of that tool, or of any; the text that led to it is no part of its prompt."""
         tools = chosen(self._request, tool)
-        return await called(self._send, call_request(self._first, tools), tools, await self._freed(running))
+        asked = call_request(self._first, tools)
+        if asked.max_tokens is not None:
+            asked.max_tokens = max(1, asked.max_tokens - spent)
+        return await called(self._send, asked, tools, await self._freed(running))
 
     async def words(self, running: ChatStream) -> ChatStream:
         """An answer that begins with none of the characters that a call begins with."""
-        unstopped = msgspec.structs.replace(self._first, stop=[])
-        return await self._send(unstopped, {**await self._freed(running), "grammar": WORDS})
+        return await self._send(self._first, {**await self._freed(running), "grammar": WORDS})
 
     async def _freed(self, running: ChatStream) -> dict[str, Any]:
         """Hangs up, and names the slot: it may need a moment to notice, and the next request waits for it."""

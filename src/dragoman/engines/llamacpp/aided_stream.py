@@ -17,8 +17,11 @@ class Asker(ABC):
     """Asks the engine again for an answer to the same prompt."""
 
     @abstractmethod
-    async def call(self, tool: str | None, running: ChatStream) -> ChatStream:
-        """Ends the running answer and gives one that is a call of that tool (None: of any)."""
+    async def call(self, tool: str | None, spent: int, running: ChatStream) -> ChatStream:
+        """Ends the running answer and gives one that is a call of that tool (None: of any).
+
+        `spent` tokens of text were shown before it.
+        """
 
     @abstractmethod
     async def words(self, running: ChatStream) -> ChatStream:
@@ -88,6 +91,10 @@ class AidedStream(ChatStream):
         self._stops = stops
         self._asker = asker
         self._prompt: ChatUsage | None = None
+        # tokens of the first answer up to the last that was shown, and up to the last thought
+        self._shown = 0
+        self._thought = 0
+        self._unseen = 0  # tokens of thought in a later answer, which are not shown
         self._stage = _Stage.LISTENING
         self._is_closed = False
 
@@ -106,8 +113,10 @@ class AidedStream(ChatStream):
         if self._stage is not _Stage.LISTENING:
             return await self._shown_again(batch)
         heard = self._stops.feed(self._heard(batch))
-        if self._recogniser.verdict is Verdict.CALL:
-            again = await self._asker.call(self._recogniser.tool, self._stream)
+        if self._recogniser.verdict is Verdict.CALL and not self._stops.ended:
+            heard += self._stops.close()
+            spent = self._shown - self._thought
+            again = await self._asker.call(self._recogniser.tool, spent, self._stream)
             await self._turn_to(CallStream(again, self._guard), _Stage.CALL)
         return heard
 
@@ -124,11 +133,14 @@ class AidedStream(ChatStream):
     async def _shown_again(self, batch: list[ChatChunk]) -> list[ChatChunk]:
         """What is shown of a batch of a later answer."""
         for chunk in batch:
-            if chunk.usage is not None and self._prompt is not None:
-                chunk.usage = _billed(self._prompt, chunk.usage)
+            sampled = chunk.usage.completion_tokens if chunk.usage is not None else 0
             for choice in chunk.choices:
-                # what was thought before was shown already
-                choice.delta.reasoning = None
+                if choice.delta.reasoning:
+                    # what was thought before was shown already
+                    choice.delta.reasoning = None
+                    self._unseen = sampled
+            if chunk.usage is not None and self._prompt is not None:
+                chunk.usage = _billed(self._prompt, self._shown + sampled - self._unseen)
         if self._stage is _Stage.WORDS:
             return self._stops.feed(batch)
         if self._guard.is_repeat:
@@ -143,17 +155,26 @@ class AidedStream(ChatStream):
             self._prompt = chunk.usage or self._prompt
             for choice in chunk.choices:
                 self._listen(choice)
-            if self._recogniser.verdict is Verdict.CALL:
-                break
-            heard.append(chunk)
+                self._count(choice.delta, chunk.usage)
+            if self._recogniser.verdict is not Verdict.CALL:
+                heard.append(chunk)
+                continue
+            heard += [ChatChunk(choices=chunk.choices)] if _says_something(chunk) else []
+            break
         return heard
 
     def _listen(self, choice: ChunkChoice) -> None:
         delta = choice.delta
         shown = self._recogniser.feed(delta.content) if delta.content else ""
-        if choice.finish_reason is not None and self._recogniser.verdict is Verdict.OPEN:
-            shown = self._recogniser.flush()
+        if choice.finish_reason is not None and self._recogniser.verdict is not Verdict.CALL:
+            shown += self._recogniser.flush()
         delta.content = shown or None
+
+    def _count(self, delta: ChatDelta, usage: ChatUsage | None) -> None:
+        if usage is not None and delta.reasoning:
+            self._thought = self._shown = usage.completion_tokens
+        if usage is not None and delta.content:
+            self._shown = usage.completion_tokens
 
     def _rest(self) -> list[ChatChunk]:
         """What is still held of an answer that ended without a finish reason."""
@@ -162,11 +183,10 @@ class AidedStream(ChatStream):
         return [*self._stops.feed(batch), *self._stops.close()]
 
 
-def _billed(prompt: ChatUsage, own: ChatUsage) -> ChatUsage:
+def _says_something(chunk: ChatChunk) -> bool:
+    return any(choice.delta.content or choice.delta.reasoning for choice in chunk.choices)
+
+
+def _billed(prompt: ChatUsage, delivered: int) -> ChatUsage:
     """The counts of a later answer: the first one's prompt, and what is delivered."""
-    return ChatUsage(
-        prompt_tokens=prompt.prompt_tokens,
-        completion_tokens=own.completion_tokens,
-        prompt_tokens_details=prompt.prompt_tokens_details,
-        completion_tokens_details=own.completion_tokens_details,
-    )
+    return ChatUsage(prompt.prompt_tokens, delivered, prompt.prompt_tokens_details)

@@ -44,8 +44,11 @@ def first_request(chat: ChatRequest, aids: PromptAids) -> ChatRequest:
     if way is Way.FORCE:
         return call_request(asked, chosen(chat))
     if way is Way.LISTEN:
-        # the tools stay in the prompt; the engine's own reading of calls is off
-        return msgspec.structs.replace(asked, tool_choice=ToolChoice("none"), parallel_tool_calls=None)
+        # The tools stay in the prompt; the engine's own reading of calls is off. Stop strings are matched on
+        # our side, as one may stand where a call begins, which must be seen whole.
+        return msgspec.structs.replace(
+            asked, tool_choice=ToolChoice("none"), parallel_tool_calls=None, stop=[]
+        )
     return asked
 
 

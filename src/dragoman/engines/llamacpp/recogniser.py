@@ -1,4 +1,4 @@
-"""Tells from an answer's first characters whether it is a call that the model writes as text."""
+"""Finds the call that a model writes as text, from as few characters as can be."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ class Verdict(Enum):
 
 
 class CallRecogniser:
-    """Holds an answer back only as long as it may still be a call; any split of its text gives the same.
+    """Holds back only what may still be a call; any split of an answer's text gives the same.
 
-    A call is a JSON object whose first key is `name` with the name of a tool, or with another name and then
-    the key `arguments`; white space and one of `fences` may stand before it. What begins with one of `marks`
-    is a call, whatever follows. `tool` is the name of the tool that is called, None where it is not known.
+    A call at the beginning is a JSON object whose first key is `name` with the name of a tool, or with
+    another name and then the key `arguments`; white space and one of `fences` may stand before it. One of
+    `marks` begins a call wherever it stands, whatever follows. `tool` is the name of the tool that is called,
+    None where it is not known.
     """
 
     def __init__(self, tools: Collection[str], fences: Sequence[str] = (), marks: Sequence[str] = ()) -> None:
@@ -54,16 +55,38 @@ class CallRecogniser:
 
     def feed(self, piece: str) -> str:
         """The text that may be shown: none while it may be a call, and none of a call."""
-        if self.verdict is not Verdict.OPEN:
-            return piece if self.verdict is Verdict.TEXT else ""
+        if self.verdict is Verdict.CALL:
+            return ""
         self._held += piece
-        self.verdict = self._judge(self._held)
-        return self.flush() if self.verdict is Verdict.TEXT else ""
+        if self.verdict is Verdict.OPEN:
+            self.verdict = self._judge(self._held)
+        return self._text() if self.verdict is Verdict.TEXT else ""
 
     def flush(self) -> str:
         """What was held back of an answer that is no call, or that ended before it could be one."""
         held, self._held = self._held, ""
         return held
+
+    def _text(self) -> str:
+        """What may be shown of text: all before a mark, or before what may become one."""
+        held = self._held
+        places = [at for mark in self._marks if (at := held.find(mark)) >= 0]
+        if places:
+            end = min(places)
+            self._held = held[end:]
+            self.verdict = self._judge(self._held)
+        else:
+            end = len(held) - self._possible_mark(held)
+            self._held = held[end:]
+        return held[:end]
+
+    def _possible_mark(self, text: str) -> int:
+        """How many characters at the end may be the beginning of a mark."""
+        longest = max(map(len, self._marks), default=1) - 1
+        lengths = range(min(longest, len(text)), 0, -1)
+        return next(
+            (length for length in lengths if any(mark.startswith(text[-length:]) for mark in self._marks)), 0
+        )
 
     def _judge(self, text: str) -> Verdict:
         rest = text.lstrip()
