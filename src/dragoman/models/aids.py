@@ -11,7 +11,7 @@ class PromptAids(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     system: the system prompt of a request with tools that has none of its own. policy: ends the system prompt
     of every request with tools. result: stands behind every result of a tool. fences: what may stand before
     a call that the model writes as text; the bare JSON object is always one. marks: what only ever stands
-    before a call.
+    before a call. chains: whether the answer to a result may begin with another call.
     """
 
     system: str = ""
@@ -19,3 +19,4 @@ class PromptAids(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     result: str = ""
     fences: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    chains: bool = True

@@ -308,6 +308,15 @@ async def test_another_call_after_a_result_is_a_call() -> None:
     assert "".join(arguments or "" for _, arguments in calls_of(chunks)) == '{"a": 2}'
 
 
+async def test_a_model_that_is_not_let_to_chain_calls_answers_a_result_in_words() -> None:
+    aids = msgspec.structs.replace(AIDS, chains=False)
+    async with FakeOpenAI() as fake, aided(fake, aids=aids) as engine:
+        fake.chat(said("It is", " 1."), said("Hello."))
+        for request in (after_a_call(), asking()):
+            await read(await engine.stream_chat_completion(request))
+    assert [seen.json.get("grammar") for seen in fake.chats] == [WORDS, None]
+
+
 async def test_a_repeat_that_was_cut_is_shown_as_cut() -> None:
     async with FakeOpenAI() as fake:
         first = said('{"name": "f"', finish="", ends=(Hang(),))

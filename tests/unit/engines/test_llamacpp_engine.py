@@ -13,10 +13,13 @@ import pytest
 
 from dragoman.engines.llamacpp import LlamaCppInferenceEngine
 from dragoman.engines.llamacpp import engine as engine_module
+from dragoman.engines.llamacpp.aided import AidedInferenceEngine
 from dragoman.engines.llamacpp.server import LlamaServer
+from dragoman.engines.registry import build_engines
 from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.errors import EngineUnavailableError, OverloadedError, SettingsError
-from dragoman.settings import LocalEngine, Timeouts
+from dragoman.models import LocalModel, PromptAids, find
+from dragoman.settings import EngineEntry, LocalEngine, Settings, Timeouts
 from dragoman.wire.openai import ChatMessage, ChatRequest
 from tests.support.dialogues import PARROT, Dialogue, dialogues
 
@@ -219,3 +222,31 @@ async def test_nothing_is_fetched_for_a_library_that_is_missing(
     with pytest.raises(EngineUnavailableError, match="not installed"):
         await engine.start()
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_model_of_the_catalogue_brings_its_aids(
+    monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    aids = PromptAids(marks=("<tool_call>",))
+
+    async def found(*_: object) -> LocalModel:
+        return LocalModel(name="parrot", path=Path(MODEL_FILE), aids=aids)
+
+    monkeypatch.setattr(engine_module, "locate", found)
+    local = msgspec.structs.replace(LOCAL, prompt_aids=wanted)
+    engine = LlamaCppInferenceEngine("parrot", local=local)
+    assert engine.entry.aids == ""
+    await engine.start()
+    # a worker process finds them again by the model's name
+    assert engine.entry.aids == ("parrot" if wanted else "")
+    assert (await engine.capabilities("parrot")).parallel_tools == (not wanted)
+    await engine.aclose()
+
+
+def test_an_entry_with_aids_makes_an_aided_engine() -> None:
+    name = find("").name
+    entry = EngineEntry(url="http://127.0.0.1:1", dialect="llamacpp", aids=name)
+    plain = EngineEntry(url="http://127.0.0.1:2")
+    kinds = [type(engine) for engine in build_engines(Settings(engines=(entry, plain)))]
+    assert kinds == [AidedInferenceEngine, RemoteInferenceEngine]

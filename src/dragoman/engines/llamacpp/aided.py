@@ -86,8 +86,10 @@ class AidedInferenceEngine(RemoteInferenceEngine):
             return CallStream(await called(self._raw, first, chosen(request), {}))
         recogniser = CallRecogniser({tool.function.name for tool in request.tools}, aids.fences, aids.marks)
         asker = _Asker(self._raw, self._transport.ask, first, request)
-        stream = await self._raw(first, {"seed": asker.seed})
-        guard = RepeatGuard(answered_calls(request))
+        answered = answered_calls(request)
+        words = {} if aids.chains or not answered else {"grammar": WORDS}
+        stream = await self._raw(first, {"seed": asker.seed, **words})
+        guard = RepeatGuard(answered)
         return AidedStream(stream, recogniser, guard, StopFilter(request.stop), asker)
 
     async def _raw(self, asked: ChatRequest, more: Mapping[str, Any]) -> ChatStream:
