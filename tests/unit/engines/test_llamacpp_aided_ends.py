@@ -1,0 +1,173 @@
+"""The aided engine over scripted answers: repeats, what is counted, how answers end, where aids come from."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from dragoman.engines.llamacpp.aided import WORDS, AidedInferenceEngine
+from dragoman.errors import EngineFaultError, EngineUnavailableError, SettingsError
+from dragoman.models import find
+from dragoman.settings import EngineEntry
+from dragoman.wire.openai import (
+    ToolChoice,
+)
+from tests.support.fake_openai import Answer, FakeOpenAI, Hang, Seen, reply
+from tests.unit.engines.aided import (
+    AIDS,
+    CALL,
+    after_a_call,
+    aided,
+    asking,
+    billed,
+    calls_of,
+    chunks_of,
+    end_of,
+    said,
+    slots,
+)
+from tests.unit.engines.remotes import read, text_of, until
+
+
+async def test_the_call_that_was_just_answered_gives_way_to_words() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('{"name": "f"', finish="", ends=(Hang(),))
+        second = said('{"name": "f", "arguments": {"a"', ": 1}}", prompt=20, cached=19)
+        third = said("It is", " 1.", prompt=20, cached=19)
+        chunks = await chunks_of(fake, after_a_call(stop=["2"]), first, second, third)
+    assert (calls_of(chunks), text_of(chunks)) == ([], "It is 1.")
+    assert (end_of(chunks), billed(chunks)) == (("stop", None), (20, 8, 2))
+    assert [seen.json.get("grammar") for seen in fake.chats] == [None, None, WORDS]
+    assert "stop" not in fake.chats[2].json
+
+
+async def test_stop_strings_end_such_words_too() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('{"name": "f"', finish="", ends=(Hang(),))
+        third = said("It is", " 1.", ends=(Hang(),))
+        chunks = await chunks_of(fake, after_a_call(stop=["1"]), first, said(CALL), third)
+    assert (text_of(chunks), end_of(chunks)) == ("It is ", ("stop", "1"))
+
+
+async def test_another_call_after_a_result_is_a_call() -> None:
+    async with FakeOpenAI() as fake:
+        second = said('{"name": "f", "arguments": {"a": ', "2}}")
+        first = said('{"name": "f"', finish="", ends=(Hang(),))
+        chunks = await chunks_of(fake, after_a_call(), first, second)
+    assert "".join(arguments or "" for _, arguments in calls_of(chunks)) == '{"a": 2}'
+
+
+async def test_a_model_that_is_not_let_to_chain_calls_answers_a_result_in_words() -> None:
+    aids = msgspec.structs.replace(AIDS, chains=False)
+    async with FakeOpenAI() as fake, aided(fake, aids=aids) as engine:
+        fake.chat(said("It is", " 1."), said("Hello."))
+        for request in (after_a_call(), asking()):
+            await read(await engine.stream_chat_completion(request))
+    assert [seen.json.get("grammar") for seen in fake.chats] == [WORDS, None]
+
+
+async def test_a_repeat_that_was_cut_is_shown_as_cut() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('{"name": "f"', finish="", ends=(Hang(),))
+        second = said('{"name": "f", "arguments": {"a"', finish="length")
+        chunks = await chunks_of(fake, after_a_call(), first, second)
+    assert calls_of(chunks) == [("f", ""), (None, '{"a"')]
+    assert end_of(chunks) == ("length", None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"tools": []}, {"tool_choice": ToolChoice("function", "f")}, {"tool_choice": ToolChoice("none")}],
+)
+async def test_what_is_counted_is_what_is_asked(more: dict[str, Any]) -> None:
+    async with FakeOpenAI() as fake:
+        fake.routes["/v1/chat/completions/input_tokens"] = reply({"input_tokens": 7})
+        fake.chat(said("Hello."))
+        async with aided(fake) as engine:
+            assert await engine.count_tokens(after_a_call(**more)) == 7
+            stream = await engine.stream_chat_completion(after_a_call(**more))
+            await stream.aclose()
+        counted = next(seen.json for seen in fake.seen if seen.path.endswith("input_tokens"))
+        asked = fake.chats[0].json
+        shaping = ("messages", "tools", "tool_choice")
+        assert [counted.get(key) for key in shaping] == [asked.get(key) for key in shaping]
+        assert "response_format" not in counted
+
+
+async def test_closing_hangs_up_while_listening_and_while_a_call_comes() -> None:
+    async with FakeOpenAI() as fake, aided(fake) as engine:
+        fake.chat(said("Hello", finish="", ends=(Hang(),)))
+        stream = await engine.stream_chat_completion(asking())
+        await stream.__anext__()
+        await stream.aclose()
+        await until(lambda: fake.chats[0].hung_up)
+        with pytest.raises(StopAsyncIteration):
+            await stream.__anext__()
+
+        fake.chat(said('{"name": "f"', finish="", ends=(Hang(),)))
+        fake.chat(said('{"name": "f", "arguments": {', finish="", ends=(Hang(),)))
+        stream = await engine.stream_chat_completion(asking())
+        while not calls_of(await stream.__anext__()):
+            pass
+        await stream.aclose()
+        await until(lambda: all(seen.hung_up for seen in fake.chats))
+        assert len(fake.chats) == 3
+
+
+async def test_a_stream_that_is_closed_while_it_asks_again_ends_that_too() -> None:
+    async with FakeOpenAI() as fake, aided(fake) as engine:
+        asked = asyncio.Event()
+
+        def slow(_: Seen) -> Answer:
+            asked.set()
+            return slots()
+
+        fake.routes["/slots"] = slow
+        fake.chat(said('{"name": "f"', finish="", ends=(Hang(),)), said("{", finish="", ends=(Hang(),)))
+        stream = await engine.stream_chat_completion(asking())
+        reading = asyncio.ensure_future(read(stream))
+        await asked.wait()
+        await stream.aclose()
+        await until(lambda: len(fake.chats) == 2 and fake.chats[1].hung_up)
+        assert calls_of(await reading) == []
+
+
+async def test_a_fault_of_the_second_answer_is_raised() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('{"name": "f"', finish="", ends=(Hang(),))
+        with pytest.raises(EngineFaultError):
+            await chunks_of(fake, asking(), first, reply({"error": {"message": "broken"}}, 500))
+
+
+async def test_it_calls_one_tool_at_a_time() -> None:
+    async with FakeOpenAI() as fake:
+        async with aided(fake) as engine:
+            assert not (await engine.capabilities("m")).parallel_tools
+        async with aided(fake, aids=None) as engine:
+            assert (await engine.capabilities("m")).parallel_tools
+
+
+async def test_without_aids_nothing_is_changed() -> None:
+    async with FakeOpenAI() as fake:
+        fake.routes["/v1/chat/completions/input_tokens"] = reply({"input_tokens": 7})
+        async with aided(fake, aids=None) as engine:
+            fake.chat(said(CALL))
+            stream = await engine.stream_chat_completion(after_a_call())
+            assert text_of(await read(stream)) == CALL
+            assert await engine.count_tokens(after_a_call()) == 7
+    body = fake.chats[0].json
+    assert "tool_choice" not in body
+    assert [turn["content"] for turn in body["messages"]] == ["Hi", None, "1"]
+
+
+def test_an_entry_names_the_model_whose_aids_it_gets() -> None:
+    url, name = "http://127.0.0.1:1", find("").name
+    engine = AidedInferenceEngine(EngineEntry(url=url, dialect="llamacpp", aids=name))
+    assert engine._aids == find("").aids
+    with pytest.raises(SettingsError, match='aids need dialect = "llamacpp", not "vllm"'):
+        AidedInferenceEngine(EngineEntry(url=url, dialect="vllm", aids=name))
+    with pytest.raises(EngineUnavailableError, match="no model is named 'x'"):
+        AidedInferenceEngine(EngineEntry(url=url, dialect="llamacpp", aids="x"))
