@@ -15,7 +15,7 @@ from dragoman.settings import EngineEntry
 from dragoman.wire.openai import (
     ToolChoice,
 )
-from tests.support.fake_openai import Answer, FakeOpenAI, Hang, Seen, reply
+from tests.support.fake_openai import Answer, Cut, FakeOpenAI, Hang, Seen, reply
 from tests.unit.engines.aided import (
     AIDS,
     CALL,
@@ -171,3 +171,12 @@ def test_an_entry_names_the_model_whose_aids_it_gets() -> None:
         AidedInferenceEngine(EngineEntry(url=url, dialect="vllm", aids=name))
     with pytest.raises(EngineUnavailableError, match="no model is named 'x'"):
         AidedInferenceEngine(EngineEntry(url=url, dialect="llamacpp", aids="x"))
+
+
+async def test_a_list_of_slots_that_does_not_come_only_costs_the_cache() -> None:
+    async with FakeOpenAI() as fake:
+        fake.routes["/slots"] = Answer(silent=True, pieces=[Cut()])
+        first = said('{"name": "f"', finish="", ends=(Hang(),))
+        chunks = await chunks_of(fake, asking(), first, said(CALL))
+    assert calls_of(chunks) == [("f", ""), (None, '{"a": 1}')]
+    assert "id_slot" not in fake.chats[1].json
