@@ -88,7 +88,7 @@ def test_an_evaluation_asks_everything_and_scores_it(capsys: pytest.CaptureFixtu
         evaluation.run(talk, 0)
     result = result_of(client, evaluation, aids=True)
     assert result.scores == {"first": (2, 2), "any": (2, 2), "named": (2, 2), "second": (1, 1)}
-    assert (result.grounded, result.differences, result.passed) == ((1, 1), [], True)
+    assert (result.grounded, result.miscounts, result.unlike, result.passed) == ((1, 1), [], [], True)
     print_table(result)
     said = capsys.readouterr().out
     assert "2 of 2 first answers right" in " ".join(said.split())

@@ -1,7 +1,7 @@
 """Scores a local model's tool calls: `python -m bench.tools`. Writes build/eval-tools.json, prints a table.
 
 Ends with 1 where a target is missed: 10 of 14 first answers right, every forced call valid by its schema,
-words after every tool result, equal answers streamed and whole, and counts that equal the bill.
+words after every tool result, and counts that equal the bill.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     aids: bool
     scores: dict[str, tuple[int, int]]
     grounded: tuple[int, int]
-    differences: list[str]
+    miscounts: list[str]
+    unlike: list[str]
     passed: bool
     rows: list[Row]
 
@@ -112,8 +113,9 @@ def result_of(client: Client, evaluation: Evaluation, *, aids: bool) -> Result:
         aids=aids,
         scores=scores,
         grounded=(evaluation.grounded, scores["second"][1]),
-        differences=client.differences,
-        passed=first >= WANTED * every and others and not client.differences,
+        miscounts=client.miscounts,
+        unlike=client.unlike,
+        passed=first >= WANTED * every and others and not client.miscounts,
         rows=evaluation.rows,
     )
 
@@ -135,8 +137,8 @@ def print_table(result: Result) -> None:
     for kind, (right, every) in result.scores.items():
         print(f"{right:3} of {every} {words[kind]}")
     print(f"{result.grounded[0]:3} of {result.grounded[1]} of those hold what the result says (no target)")
-    for difference in result.differences:
-        print(f"differs: {difference}")
+    for line in (*result.miscounts, *result.unlike):
+        print(line)
     print("passed" if result.passed else "NOT passed")
 
 

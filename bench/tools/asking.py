@@ -49,13 +49,15 @@ def _address(process: subprocess.Popen[str]) -> str:
 class Client:
     """Asks at temperature 0, each request whole and as a stream, and holds the two against each other.
 
-    `differences` names what should be equal and is not: the two answers, or the count and the bill.
+    `miscounts` names what was billed otherwise than it was counted. `unlike` names pairs of answers that
+    differ: each is sampled anew, and what is in the cache can move a close choice of the model.
     """
 
     def __init__(self, url: str) -> None:
         self._sdk = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0, timeout=SECONDS)
         self.model = next(iter(self._sdk.models.list())).id
-        self.differences: list[str] = []
+        self.miscounts: list[str] = []
+        self.unlike: list[str] = []
 
     def ask(self, name: str, messages: list[Any], **more: Any) -> Said:
         """The answer to some messages."""
@@ -68,10 +70,10 @@ class Client:
         for kind, message in (("whole", whole), ("streamed", streamed)):
             billed = message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
             if billed != counted:
-                self.differences.append(f"{name}: {counted} tokens counted, {billed} billed ({kind})")
+                self.miscounts.append(f"{name}: {counted} tokens counted, {billed} billed ({kind})")
         said = _said(whole)
         if said != _said(streamed):
-            self.differences.append(f"{name}: the stream says {_said(streamed)}, the whole answer {said}")
+            self.unlike.append(f"{name}: the stream says {_said(streamed)}, the whole answer {said}")
         return said
 
 
