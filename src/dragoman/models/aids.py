@@ -11,8 +11,8 @@ class PromptAids(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     system: the system prompt of a request with tools that has none of its own. policy: ends the system prompt
     of every request with tools. result: stands behind every result of a tool. fences: what may stand before
     a call that the model writes as text; the bare JSON object is always one. marks: what only ever stands
-    before a call. chains: whether the answer to a result may begin with another call. forced_penalty: on words
-    that come again in a call that was forced, where a model with nothing to say would write for ever.
+    before a call. chains: whether the answer to a result may begin with another call. forced_penalty: on
+    words that come again in a call that was forced, where a model with nothing to say would write for ever.
     """
 
     system: str = ""
