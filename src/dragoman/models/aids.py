@@ -11,8 +11,9 @@ class PromptAids(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     system: the system prompt of a request with tools that has none of its own. policy: ends the system prompt
     of every request with tools. result: stands behind every result of a tool. fences: what may stand before
     a call that the model writes as text; the bare JSON object is always one. marks: what only ever stands
-    before a call. chains: whether the answer to a result may begin with another call. forced_penalty: on
-    words that come again in a call that was forced, where a model with nothing to say would write for ever.
+    before a call. chains: whether the answer to a result may begin with another call. forced_penalty:
+    llama.cpp's `repeat_penalty` for a call that was forced, where a model with nothing to say would write for
+    ever; 1 is none.
     """
 
     system: str = ""
@@ -21,4 +22,4 @@ class PromptAids(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fences: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     chains: bool = True
-    forced_penalty: float = 0.0
+    forced_penalty: float = 1.0

@@ -69,14 +69,13 @@ async def test_a_model_that_is_not_let_to_chain_calls_answers_a_result_in_words(
     assert [seen.json.get("grammar") for seen in fake.chats] == [WORDS, None]
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.5])
-async def test_a_forced_call_may_have_a_penalty_on_what_comes_again(penalty: float) -> None:
-    aids = msgspec.structs.replace(AIDS, forced_penalty=penalty)
+async def test_a_forced_call_may_have_a_penalty_on_what_comes_again() -> None:
+    aids = msgspec.structs.replace(AIDS, forced_penalty=1.5)
     async with FakeOpenAI() as fake, aided(fake, aids=aids) as engine:
         fake.chat(said(CALL), said("Hello."))
         for request in (asking(tool_choice=ToolChoice("required")), asking()):
             await read(await engine.stream_chat_completion(request))
-    assert [seen.json.get("frequency_penalty") for seen in fake.chats] == [penalty or None, None]
+    assert [seen.json.get("repeat_penalty") for seen in fake.chats] == [1.5, None]
 
 
 async def test_a_repeat_that_was_cut_is_shown_as_cut() -> None:

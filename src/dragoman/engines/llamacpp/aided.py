@@ -83,7 +83,7 @@ class AidedInferenceEngine(RemoteInferenceEngine):
         if way is Way.ENGINE:
             return await super()._stream(first, dialect, capabilities)
         if way is Way.FORCE:
-            more = {"frequency_penalty": aids.forced_penalty} if aids.forced_penalty else {}
+            more = {"repeat_penalty": aids.forced_penalty}
             return CallStream(await called(self._raw, first, chosen(request), more))
         recogniser = CallRecogniser({tool.function.name for tool in request.tools}, aids.fences, aids.marks)
         asker = _Asker(self._raw, self._transport.ask, first, request)
