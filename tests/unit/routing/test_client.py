@@ -24,7 +24,6 @@ from dragoman.errors import (
     OverloadedError,
     SettingsError,
 )
-from dragoman.observe.logs import LOGGER
 from dragoman.routing.client import InferenceEngineClient, build_client
 from dragoman.settings import EngineEntry, Settings
 from tests.unit.routing.clients import ask, engine, started
@@ -222,10 +221,7 @@ async def test_without_engines_the_embedded_one() -> None:
     await client.aclose()
 
 
-async def test_a_default_that_nobody_serves_is_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(LOGGER, "propagate", True)
+async def test_a_default_that_nobody_serves_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async with started([engine("one", "a")], Settings(default_model="b")):
         assert "default_model b is not served; there is a" in caplog.text
     caplog.clear()

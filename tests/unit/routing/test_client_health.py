@@ -73,10 +73,7 @@ def _told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, str]]]:
     return [(level, fields) for level, fields in lines if "status" in fields]
 
 
-async def test_each_change_of_an_engines_health_is_logged_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(LOGGER, "propagate", True)
+async def test_each_change_of_an_engines_health_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", LOGGER.name)
     gone = EngineUnreachableError("gone", log_detail="no connection")
     one = engine("one", scripts=[refuse(gone), refuse(gone)])
@@ -117,10 +114,7 @@ async def test_what_keeps_an_engine_from_being_used_is_told(listed: FakeAnswer, 
             assert client.troubles() == [f"gpu is {told}"]
 
 
-async def test_a_key_that_an_engine_repeats_is_not_logged(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(LOGGER, "propagate", True)
+async def test_a_key_that_an_engine_repeats_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", LOGGER.name)
     fault = EngineFaultError("no", log_detail="Bearer very-secret", log_content="Bearer very-secret")
     remote = RemoteInferenceEngine(EngineEntry(url="http://127.0.0.1:1", key="very-secret"))
@@ -183,7 +177,6 @@ async def test_an_engines_bug_does_not_end_the_looking(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(client_module, "CALM_INTERVAL", 0.01)
-    monkeypatch.setattr(LOGGER, "propagate", True)
     breaking = Breaking([], name="one")
     async with started([breaking]), asyncio.timeout(5):
         while breaking.looks < 4:  # noqa: ASYNC110 - it is the client that looks, now and then
