@@ -8,8 +8,9 @@ text: nothing in it is decoded again and again, and the client gets one event fo
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from contextlib import suppress
-from itertools import islice
+from itertools import takewhile
 from typing import Literal, NamedTuple, cast
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from dragoman.engines.dialects.base import WireChunk, decode_answer
 from dragoman.errors import EngineFaultError
 from dragoman.wire.openai import ChatDelta, ChunkChoice, FunctionDelta, ToolCallDelta
-from dragoman.wire.sse import SSEDecoder
+from dragoman.wire.sse import DATA, SSEDecoder, data_of
 
 Field = Literal["content", "reasoning", "reasoning_content", "arguments"]
 Read = list[tuple[bytes, WireChunk]]
@@ -37,16 +38,17 @@ _texts = msgspec.json.Decoder(list[str]).decode
 
 
 class Shape(NamedTuple):
-    """What the payloads of a run have in common: the bytes around their texts."""
+    """What the lines of a run have in common: the bytes around their texts."""
 
     head: bytes
     tail: bytes
     field: Field
     example: WireChunk
 
-    def fits(self, payload: bytes) -> bool:
-        """Whether a payload begins and ends as this shape does."""
-        return payload.startswith(self.head) and payload.endswith(self.tail)
+    def fits(self, line: bytes) -> bool:
+        """Whether a line begins and ends as this shape does, its end not being part of its beginning."""
+        is_long = len(line) >= len(self.head) + len(self.tail)
+        return is_long and line.startswith(self.head) and line.endswith(self.tail)
 
     def chunk(self, text: str, kind: type[WireChunk]) -> WireChunk:
         """A chunk that says a text and nothing else; a call's piece continues it, without id and name."""
@@ -78,72 +80,74 @@ class ChunkReader:
         self._failures = 0
 
     def feed(self, data: bytes) -> Read:
-        """The chunks that this read completes, each with its payload (empty for a run)."""
+        """The chunks that this read completes, each with its data (empty for a run)."""
         try:
-            return self._read(self._events.feed_data(data))
+            return self._read(self._events.feed_lines(data))
         except EngineFaultError as error:
             self.fault = error
             return []
 
     def close(self) -> Read:
         """What remains when the stream ended."""
-        return self._read([event.data for event in self._events.close()])
+        return self._read([DATA + event.data for event in self._events.close()])
 
-    def _read(self, payloads: list[bytes]) -> Read:
-        ends = _DONE in payloads
-        if ends:
-            payloads = payloads[: payloads.index(_DONE)]
+    def _read(self, lines: list[bytes]) -> Read:
         found: Read = []
-        if len(payloads) < _SHORTEST_RUN:
-            self._decode_each(payloads, found)
+        if len(lines) < _SHORTEST_RUN:
+            self._decode_each(lines, found)
         else:
-            self._decode_runs(payloads, found)
-        self.ended = self.ended or (ends and self.fault is None)
+            self._decode_runs(lines, found)
         return found
 
     # ---- one by one --------------------------------------------------------------------------------------
 
-    def _decode_each(self, payloads: list[bytes], found: Read) -> None:
-        if len(payloads) > 1:
+    def _decode_each(self, lines: list[bytes], found: Read) -> None:
+        data = [said for line in lines if (said := data_of(line)) is not None]
+        ends = _DONE in data
+        if ends:
+            del data[data.index(_DONE) :]
+        self._decode(data, found)
+        self.ended = self.ended or (ends and self.fault is None)
+
+    def _decode(self, data: list[bytes], found: Read) -> None:
+        if len(data) > 1:
             # One call for all costs half; what it cannot read is looked at singly.
             with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                together: list[WireChunk] = self._list_decoder.decode(b"[%b]" % b",".join(payloads))
-                if len(together) == len(payloads):
-                    found.extend(zip(payloads, together, strict=True))
+                together: list[WireChunk] = self._list_decoder.decode(b"[%b]" % b",".join(data))
+                if len(together) == len(data):
+                    found.extend(zip(data, together, strict=True))
                     return
-        for payload in payloads:
+        for one in data:
             try:
-                found.append((payload, decode_answer(payload, self._kind, self._decoder)))
+                found.append((one, decode_answer(one, self._kind, self._decoder)))
             except EngineFaultError as error:
                 self.fault = error
                 return
 
     # ---- runs --------------------------------------------------------------------------------------------
 
-    def _decode_runs(self, payloads: list[bytes], found: Read) -> None:
+    def _decode_runs(self, lines: list[bytes], found: Read) -> None:
         start = taken = misses = 0
-        while misses < _MOST_MISSES and start <= len(payloads) - _SHORTEST_RUN:
-            shape = self._shape_of(payloads[start], payloads[start + 1])
-            run = None if shape is None else self._run(shape, payloads, start)
+        while misses < _MOST_MISSES and start <= len(lines) - _SHORTEST_RUN:
+            shape = self._shape_of(lines[start], lines[start + 1])
+            run = None if shape is None else self._run(shape, lines, start)
             if run is None:
                 misses += 1
                 start += 1
                 continue
-            self._decode_each(payloads[taken:start], found)
-            if self.fault is not None:
+            self._decode_each(lines[taken:start], found)
+            if self.ended or self.fault is not None:
                 return
             chunk, start = run
             found.append((b"", chunk))
             taken = start
-        self._decode_each(payloads[taken:], found)
+        self._decode_each(lines[taken:], found)
 
-    def _run(self, shape: Shape, payloads: list[bytes], start: int) -> tuple[WireChunk, int] | None:
+    def _run(self, shape: Shape, lines: list[bytes], start: int) -> tuple[WireChunk, int] | None:
         """The chunk that says what a run from `start` says, and where it ends; None where it is none."""
-        end = _end_of_run(shape, payloads, start)
-        if end - start < _SHORTEST_RUN:
+        pieces = _pieces(shape, lines, start)
+        if len(pieces) < _SHORTEST_RUN:
             return None
-        head, tail = len(shape.head), len(shape.tail)
-        pieces = [payload[head:-tail] for payload in payloads[start:end]]
         try:
             # As an array of strings they are checked as JSON: what is none breaks the array or its length.
             texts = _texts(b'["%b"]' % b'","'.join(pieces))
@@ -151,21 +155,21 @@ class ChunkReader:
             return None
         if len(texts) != len(pieces):
             return None
-        return shape.chunk("".join(texts), self._kind), end
+        return shape.chunk("".join(texts), self._kind), start + len(pieces)
 
-    def _shape_of(self, payload: bytes, following: bytes) -> Shape | None:
-        """The shape that a payload and the one after it share, known or new."""
-        known = next((shape for shape in self._shapes if shape.fits(payload)), None)
+    def _shape_of(self, line: bytes, following: bytes) -> Shape | None:
+        """The shape that a line and the one after it share, known or new."""
+        known = next((shape for shape in self._shapes if shape.fits(line)), None)
         if known is not None or self._failures >= _MOST_FAILURES:
             return known
-        new = self._new_shape(payload, following)
+        new = self._new_shape(line, following)
         if new is not None:
             self._shapes = [new, *self._shapes[: _MOST_SHAPES - 1]]
         return new
 
-    def _new_shape(self, payload: bytes, following: bytes) -> Shape | None:
-        for match in _STRING.finditer(payload):
-            head, tail = payload[: match.start(2)], payload[match.end(2) :]
+    def _new_shape(self, line: bytes, following: bytes) -> Shape | None:
+        for match in _STRING.finditer(line if line.startswith(DATA) else b""):
+            head, tail = line[: match.start(2)], line[match.end(2) :]
             if following.startswith(head) and following.endswith(tail):
                 shape = self._tried(head, tail, cast(Field, match[1].decode()))
                 if shape is not None:
@@ -176,18 +180,20 @@ class ChunkReader:
     def _tried(self, head: bytes, tail: bytes, field: Field) -> Shape | None:
         """The shape, where a text between head and tail becomes the field and there is nothing else."""
         try:
-            example = self._decoder.decode(head + _PROBE.encode() + tail)
+            example = self._decoder.decode(head[len(DATA) :] + _PROBE.encode() + tail)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         shape = Shape(head, tail, field, example)
         return shape if example.choices and example == shape.chunk(_PROBE, self._kind) else None
 
 
-def _end_of_run(shape: Shape, payloads: list[bytes], start: int) -> int:
-    head, tail = shape.head, shape.tail
-    end = start
-    for payload in islice(payloads, start, None):
-        if not (payload.startswith(head) and payload.endswith(tail)):
-            break
-        end += 1
-    return end
+def _pieces(shape: Shape, lines: list[bytes], start: int) -> list[bytes]:
+    """What stands between the shape's head and tail in the lines from `start` on that have both."""
+    head, tail = len(shape.head), len(shape.tail)
+    # Kinds of chunks come one after the other, so where one ends is soon found; then all is compared at once.
+    end = bisect_left(lines, True, start, key=lambda line: not shape.fits(line))
+    run = lines[start:end]
+    pieces = [line[head:-tail] for line in run]
+    if shape.head + (shape.tail + shape.head).join(pieces) + shape.tail == b"".join(run):
+        return pieces
+    return [line[head:-tail] for line in takewhile(shape.fits, run)]

@@ -138,11 +138,12 @@ class RemoteStream(ChatStream):
 
     async def _finish(self) -> None:
         """Gives the connection back after the last piece, or hangs up where the answer was cut here."""
-        if not self._is_closed and (self._stops is None or not self._stops.ended):
+        content = self._response.content
+        if not (self._is_closed or content.at_eof() or (self._stops is not None and self._stops.ended)):
             try:
                 async with asyncio.timeout(_LAST_PIECE_SECONDS):
-                    while not self._response.content.at_eof():
-                        await self._response.content.readany()
+                    while not content.at_eof():
+                        await content.readany()
             except (TimeoutError, aiohttp.ClientError):
                 self._response.close()
         await self.aclose()

@@ -13,7 +13,7 @@ from enum import IntEnum, auto
 MAX_DEPTH = 200
 MAX_NUMBER = 4300
 
-_plain = re.compile(r'[^"\\\x00-\x1f]*').match
+_plain = re.compile(r'(?:[^"\\\x00-\x1f]+|\\["\\/bfnrt])*+').match
 _WHITE = " \t\n\r"
 _OPENERS = {"{": "}", "[": "]"}
 _LITERALS = {"t": "rue", "f": "alse", "n": "ull"}

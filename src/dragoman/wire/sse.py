@@ -7,6 +7,8 @@ import msgspec
 from dragoman.errors import EngineFaultError
 
 BOM = b"\xef\xbb\xbf"
+DATA = b"data: "
+"""What begins the usual line of an event."""
 DEFAULT_MAX_EVENT_BYTES = 16 * 1024 * 1024
 # Legal inside JSON, but line ends to clients that split lines as Unicode does.
 _LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
@@ -46,27 +48,34 @@ class SSEDecoder:
 
     def feed_data(self, data: bytes) -> list[bytes]:
         """The data of the events that this read completes; their names are not told."""
+        return [said for line in self.feed_lines(data) if (said := data_of(line)) is not None]
+
+    def feed_lines(self, data: bytes) -> list[bytes]:
+        """The events that this read completes, each as one line: see `data_of`.
+
+        Most are one line of `data: `, and are neither copied nor looked at here.
+        """
         # The usual read of an answer as it is sampled: one event of one line.
         end = len(data) - 2
         if (
             self._between_events
             and data.find(b"\n") == end <= self._max
             and data[-1:] == b"\n"
-            and data[:6] == b"data: "
+            and data[:6] == DATA
             and b"\r" not in data
         ):
-            return [data[6:end]]
-        lines = self._whole_lines(data)
+            return [data[:end]]
+        whole = self._whole_lines(data)
         is_begun = self._name is not None or bool(self._data)
-        payloads = None if is_begun or len(lines) > self._max else _plain_data(lines)
-        if payloads is None:
+        lines = None if is_begun or len(whole) > self._max else _single_lines(whole)
+        if lines is None:
             events: list[SSEEvent] = []
-            self._read(lines, events)
-            payloads = [event.data for event in events]
+            self._read(whole, events)
+            lines = [DATA + event.data for event in events]
         self._between_events = not (
             self._bom is not None or self._after_cr or self._tail or self._data or self._name is not None
         )
-        return payloads
+        return lines
 
     def close(self) -> list[SSEEvent]:
         """What remains when the stream ended: an event whose last line end or blank line is missing.
@@ -137,11 +146,19 @@ class SSEDecoder:
             self._name = value.removeprefix(b" ").decode("utf-8", "replace") or None
 
 
-def _plain_data(lines: bytes) -> list[bytes] | None:
-    """The data of events that are one `data` line each; None where anything else is among the lines."""
-    parts = lines.split(b"\n")
-    payloads = [line[6:] for line in parts[:-1:2] if line[:6] == b"data: "]
-    return payloads if len(payloads) * 2 + 1 == len(parts) and not any(parts[1::2]) else None
+def data_of(line: bytes) -> bytes | None:
+    """The data of an event of one line; None where that line holds none, and so there is no event."""
+    if line[:6] == DATA:
+        return line[6:]
+    field, _, value = line.partition(b":")
+    return value.removeprefix(b" ") if field == b"data" else None
+
+
+def _single_lines(whole: bytes) -> list[bytes] | None:
+    """The lines of events of one line each; None where one has more."""
+    parts = whole.split(b"\n")
+    lines = parts[:-1:2]
+    return lines if len(lines) * 2 + 1 == len(parts) and not any(parts[1::2]) and all(lines) else None
 
 
 def one_line(data: bytes) -> bytes:

@@ -139,6 +139,23 @@ def test_what_cannot_be_read_is_the_fault_and_nothing_after_it_is_read(broken: b
     assert not reader.ended
 
 
+def test_a_line_whose_end_is_part_of_its_beginning_is_the_fault() -> None:
+    line = said("a").removesuffix(b"\n\n")
+    cut = line[: line.index(b'"a"') + 1] + line[line.index(b'"a"') + 3 :]
+    reader = ChunkReader(WireChunk)
+    found = reader.feed(said(*"abcd") + cut + b"\n\n" + said(*"efgh"))
+    assert "".join(chunk.choices[0].delta.content or "" for _, chunk in found) == "abcd"
+    assert reader.fault is not None
+
+
+def test_events_without_data_and_odd_spellings_of_it_are_read_as_they_are() -> None:
+    odd = b": a comment\n\nevent: x\n\n" + said("e").replace(b"data: ", b"data:") + b"id: 7\n\n"
+    assert contents(said(*"abcd") + odd + said(*"fghi")) == ["abcd", "e", "fghi"]
+    reader = ChunkReader(WireChunk)
+    assert len(reader.feed(said(*"abcd") + b"data:[DONE]\n\n" + said(*"efgh"))) == 1
+    assert reader.ended
+
+
 def test_half_a_surrogate_pair_inside_a_run_is_the_fault() -> None:
     reader = ChunkReader(WireChunk)
     found = reader.feed(said("a", "b", "\ud83d", "\ude00", "c"))
