@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import ipaddress
@@ -10,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -31,6 +33,9 @@ from dragoman.wire.openai import ModelCard
 _CLOSING = 2
 # Chunks of running answers are many and short-lived; looking at them every 700 costs a tenth of the time.
 _GC_THRESHOLDS = (20_000, 20, 20)
+# Of glibc's malloc.h; blocks from this size on, the largest that it allows, go back to the system when freed.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BLOCK = 32 * 1024 * 1024
 
 
 def check_address(settings: Settings) -> None:
@@ -220,6 +225,15 @@ async def serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+        _keep_memory()
         await Server(app, settings, on_ready, signals).serve([sock])
     finally:
         await client.aclose()
+
+
+def _keep_memory() -> None:
+    """Lets glibc keep what large requests free: asking the system for it again costs faults, page by page."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BLOCK)
