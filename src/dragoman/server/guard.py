@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+from functools import lru_cache
 
 from dragoman.errors import AuthenticationError, PermissionDeniedError
 from dragoman.server.exchange import Exchange, Headers
@@ -104,6 +105,7 @@ def _given_key(exchange: Exchange) -> str:
     return keys[0]
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Whether an address (not a name, but for localhost) reaches this machine only."""
     try:

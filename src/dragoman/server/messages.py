@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from dragoman.errors import InvalidRequestError
@@ -118,8 +120,13 @@ class MessagesEndpoint:
 
 def _engine_header(engine: str) -> Headers:
     """Which engine answers."""
-    plain = "".join(c if c.isascii() and c.isprintable() else "_" for c in engine)
-    return [(b"x-dragoman-engine", plain.encode())] if plain else []
+    return [(b"x-dragoman-engine", _plain(engine))] if engine else []
+
+
+@lru_cache(maxsize=256)
+def _plain(name: str) -> bytes:
+    """A name as a header can hold it."""
+    return "".join(c if c.isascii() and c.isprintable() else "_" for c in name).encode()
 
 
 def _usage(answer: AnswerStream) -> Usage:

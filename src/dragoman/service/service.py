@@ -26,6 +26,7 @@ from dragoman.translate.stream import MessageStream, StreamOptions
 from dragoman.translate.usage import usage_estimate
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.anthropic.response import MessageOut, Usage
+from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.identity import Caller
 from dragoman.wire.openai import ChatRequest, ModelCard, ToolChoice
 
@@ -99,7 +100,8 @@ class MessagesService:
 
     async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> int:
         """Tokens of the prompt, by the engine's own template and tokenizer."""
-        translation = await self._translate(request, caller, self.client.resolve(request.model))
+        model = self.client.resolve(request.model)
+        translation = self._translate(request, caller, model, await self._capabilities(model))
         with _watched(self.metrics, translation.chat):
             return await self.client.count_tokens(translation.chat)
 
@@ -120,8 +122,8 @@ class MessagesService:
 
     async def _prepare(self, request: MessagesRequest, caller: Caller, size: int) -> Call:
         model = self.client.resolve(request.model)
-        translation = await self._translate(request, caller, model)
-        capabilities = await self.client.capabilities(model)
+        capabilities = await self._capabilities(model)
+        translation = self._translate(request, caller, model, capabilities)
         options = StreamOptions(
             message_id=self._ids("msg"),
             model=request.model,
@@ -137,10 +139,14 @@ class MessagesService:
         )
         return Call(caller=caller, model=model, chat=translation.chat, options=options)
 
-    async def _translate(self, request: CountTokensRequest, caller: Caller, model: str) -> Translation:
-        settings = self._settings
+    async def _capabilities(self, model: str) -> EngineCapabilities:
         with _watched(self.metrics):
-            capabilities = await self.client.capabilities(model)
+            return await self.client.capabilities(model)
+
+    def _translate(
+        self, request: CountTokensRequest, caller: Caller, model: str, capabilities: EngineCapabilities
+    ) -> Translation:
+        settings = self._settings
         options = RequestOptions(
             model=model,
             capabilities=capabilities,
@@ -154,7 +160,8 @@ class MessagesService:
             placement_key=caller.placement_key,
         )
         translation = to_chat(request, options)
-        self.metrics.thinking_dropped(translation.dropped_thinking)
+        if translation.dropped_thinking:
+            self.metrics.thinking_dropped(translation.dropped_thinking)
         return translation
 
     def _seal(self, text: str, visible: bool) -> str:

@@ -25,22 +25,24 @@ class Spellings:
 
     def remember(self, caller: Caller, calls: Iterable[tuple[str, str]]) -> None:
         """Keeps pairs of call id and arguments."""
+        owner = _owner(caller)
         for call_id, arguments in calls:
-            self._drop(_key(caller, call_id))
-            self._kept[_key(caller, call_id)] = arguments
+            self._drop((*owner, call_id))
+            self._kept[(*owner, call_id)] = arguments
             self._bytes_left -= len(arguments)
         while self._kept and (len(self._kept) > self._calls or self._bytes_left < 0):
             self._drop(next(iter(self._kept)))
 
     def of(self, caller: Caller) -> Callable[[str], str | None]:
         """A function from a call id to the arguments as the model wrote them."""
+        kept, owner = self._kept, _owner(caller)
 
         def spelling(call_id: str) -> str | None:
-            key = _key(caller, call_id)
-            if key not in self._kept:
+            key = (*owner, call_id)
+            if key not in kept:
                 return None
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            kept.move_to_end(key)
+            return kept[key]
 
         return spelling
 
@@ -48,6 +50,6 @@ class Spellings:
         self._bytes_left += len(self._kept.pop(key, ""))
 
 
-def _key(caller: Caller, call_id: str) -> _Key:
+def _owner(caller: Caller) -> tuple[str, str]:
     session = caller.session
-    return (caller.scope, session.value if session is not None and session.durable else "", call_id)
+    return (caller.scope, session.value if session is not None and session.durable else "")

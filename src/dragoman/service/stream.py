@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 from dragoman.engines.base import ChatStream, InferenceEngine
 from dragoman.errors import DragomanError
@@ -57,7 +58,7 @@ class AnswerStream:
         """This stream, when the engine gave its first answer or the ping interval passed."""
         self._first = asyncio.create_task(self._read_first())
         try:
-            await asyncio.wait({self._first}, timeout=self._interval)
+            await _within(self._first, self._interval)
             if self._first.done():
                 self._first.result()
         except BaseException:
@@ -153,8 +154,9 @@ class AnswerStream:
         """Stops the engine's work. Safe at any moment, more than once."""
         first = self._first
         if first is not None:
-            first.cancel()
-            await asyncio.wait({first})
+            if not first.done():
+                first.cancel()
+                await asyncio.wait({first})
             # asked for, so that a failure which nobody waits for any more is no failure of the loop
             _ = first.cancelled() or first.exception()
         if self._chunks is not None:
@@ -184,6 +186,24 @@ class AnswerStream:
             await asyncio.wait({player})
 
 
+async def _within(task: asyncio.Task[Any], seconds: float) -> None:
+    """Waits until a task ends or the time is over: `asyncio.wait` for one task, at a third of its cost."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def end(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    timer = loop.call_later(seconds, end)
+    task.add_done_callback(end)
+    try:
+        await over
+    finally:
+        timer.cancel()
+        task.remove_done_callback(end)
+
+
 class _Pinger:
     """Pings a client that heard nothing for the interval; one timer, and a task only for the ping itself."""
 
@@ -201,10 +221,16 @@ class _Pinger:
         if self._task is not None:
             self._task.cancel()
 
+    def _pinged(self, task: asyncio.Task[None]) -> None:
+        # a writer that fails shows that to the next event too
+        if not task.cancelled() and task.exception() is not None:
+            self._timer.cancel()
+
     def _look(self) -> None:
         left = self._interval - self._stream.silence
         if left <= 0 and (self._task is None or self._task.done()):
             self._task = self._loop.create_task(self._stream.ping(self._write))
+            self._task.add_done_callback(self._pinged)
             left = self._interval
         if not self._stream.events.finished:
             self._timer = self._loop.call_later(left if left > 0 else self._interval, self._look)

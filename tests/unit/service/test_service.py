@@ -14,6 +14,7 @@ import pytest
 import dragoman
 from dragoman.engines.base import ChatStream
 from dragoman.engines.scripted import (
+    Delay,
     Fail,
     Hang,
     Script,
@@ -187,6 +188,23 @@ async def test_half_a_surrogate_pair_is_an_engine_fault_streamed_and_whole(chunk
     assert (
         b'dragoman_engine_errors_total{cause="api_error",engine="scripted"} 2.0' in service.metrics.render()
     )
+
+
+async def test_a_writer_that_fails_at_a_ping_is_not_pinged_again() -> None:
+    settings = Settings(ping_interval=0.01)
+    script = Script(steps=[text_chunk("a"), Delay(0.2), text_chunk("b"), finish_chunk()])
+    async with service_over([script], settings) as (service, _):
+        stream = await service.stream(REQUEST, CALLER)
+        pings = 0
+
+        async def write(data: bytes) -> None:
+            nonlocal pings
+            if data.startswith(b"event: ping"):
+                pings += 1
+                raise BrokenPipeError
+
+        await stream.play(write)
+        assert pings == 1
 
 
 async def test_after_its_end_a_stream_says_nothing_more() -> None:
