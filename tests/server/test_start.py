@@ -157,6 +157,15 @@ def test_an_engine_at_the_servers_own_address_is_refused(bound: str, engine: str
             check_engines(Settings(engines=entries), sock)
 
 
+@pytest.mark.parametrize(
+    "place", ["127.0.0.1:99999", "[::1", "u:topsecret@127.0.0.1:1", "h/v1?key=topsecret"]
+)
+def test_an_engines_address_that_is_none_is_a_sentence_without_keys(place: str, tmp_path: Path) -> None:
+    said = failed("--engine", f"http://{place}", cwd=tmp_path)
+    assert "engines: " in said
+    assert "topsecret" not in said
+
+
 def test_ipv6_stands_in_brackets() -> None:
     with bind(Settings(host="::1", port=0)) as sock:
         assert address_of(sock) == f"http://[::1]:{sock.getsockname()[1]}"

@@ -31,7 +31,8 @@ KEEP_ALIVE_SECONDS = 4.0
 # Seconds within which the end of a kept connection means that it had been closed before it was used.
 STRAIGHT_AWAY = 0.1
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
-_USER = re.compile(r"//[^/]*@")
+_SCHEME = re.compile(r"^\w*://")
+_QUERY = re.compile(r"[?#]")
 _NO_PATH_FOLLOWS = re.compile(r"[\s?#]")
 # The client library warns when it is handed more than this in one piece.
 _ONE_PIECE = 1024 * 1024
@@ -44,13 +45,21 @@ def engine_root(url: str) -> str:
     """
     parts = _split(url)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        shown = _USER.sub("//", url)
-        raise SettingsError(f"engines: {shown!r} is not an address like http://127.0.0.1:8000")
+        raise SettingsError(f"engines: {_shown(url)!r} is not an address like http://127.0.0.1:8000")
     if parts.username is not None:
         raise SettingsError(
             f"engines: put the key of {parts.hostname} into `key` or `key_env`, not into `url`"
         )
     return url.rstrip("/").removesuffix("/chat/completions").removesuffix("/v1").rstrip("/")
+
+
+def _shown(url: str) -> str:
+    """An address without what may hold a key: user, query, fragment."""
+    rest = _SCHEME.sub("", url)
+    place, *query = _QUERY.split(rest, maxsplit=1)
+    # a key may itself hold these characters: then it is not told what is before and what behind
+    is_clear = "@" not in "".join(query)
+    return url.removesuffix(rest) + (place.rpartition("@")[2] if is_clear else "...")
 
 
 def _split(url: str) -> SplitResult | None:

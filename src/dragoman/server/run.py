@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import uvicorn
 import uvloop
 
+from dragoman.engines.transport import engine_root
 from dragoman.errors import DragomanError, SettingsError
 from dragoman.observe.logs import log
 from dragoman.routing.client import InferenceEngineClient, build_client
@@ -64,10 +65,10 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def check_engines(settings: Settings, sock: socket.socket) -> None:
-    """Refuses an engine whose address is the server's own: each request would ask itself, without end."""
+    """Refuses an address that is none, and the server's own: each request would ask itself, without end."""
     host, port = sock.getsockname()[:2]
     for entry in settings.engines:
-        url = urlsplit(entry.url)
+        url = urlsplit(engine_root(entry.url))
         its_port = url.port or (443 if url.scheme == "https" else 80)
         if its_port == port and _is_own(url.hostname or "", host, sock.family):
             raise SettingsError(

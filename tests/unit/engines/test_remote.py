@@ -290,6 +290,23 @@ def test_a_key_is_kept_out_of_addresses_and_must_be_there() -> None:
         RemoteInferenceEngine(EngineEntry(url="http://h", key_env="NOT_THERE"))
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h/v1?key=secret", "'http://h/v1'"),
+        ("http://u:secret@h:1#secret", "'http://h:1'"),
+        ("http://u:sec/ret@h:99999", "'http://h:99999'"),
+        ("http://u:sec?ret@h", "'http://...'"),
+        ("http://h?key=sec@ret", "'http://...'"),
+        ("u:secret@h", "'h'"),
+    ],
+)
+def test_a_wrong_address_is_shown_without_what_may_be_a_key(url: str, shown: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        engine_root(url)
+    assert raised.value.message == f"engines: {shown} is not an address like http://127.0.0.1:8000"
+
+
 def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after("1.5") == 1.5
     assert retry_after("-3") == 0
