@@ -114,9 +114,21 @@ class InferenceEngineClient(InferenceEngine):
         return self._cards()
 
     async def capabilities(self, model: str) -> EngineCapabilities:
-        """What every engine that may be given the model can do with it."""
-        members = self._serving(model)
-        return common([await member.engine.capabilities(model) for member in members])
+        """What every engine that may be given the model can do with it.
+
+        One that cannot say is taken for unwell, and the others decide; its error is raised where none can.
+        """
+        found: list[EngineCapabilities] = []
+        failures: list[DragomanError] = []
+        for member in self._serving(model):
+            try:
+                found.append(await member.engine.capabilities(model))
+            except DragomanError as error:
+                member.saw(unwell(error))
+                failures.append(error)
+        if not found:
+            raise failures[0]
+        return common(found)
 
     async def chat_completion(self, request: ChatRequest) -> ChatCompletion:
         """The whole answer, from the engine of the request's session."""

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from dragoman.engines.base import EngineHealth, EngineUnreachableError
 from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.engines.scripted import (
+    SCRIPTED_CAPABILITIES,
     ScriptedInferenceEngine,
     refuse,
 )
 from dragoman.errors import (
+    DragomanError,
     EngineConfigurationError,
     EngineFaultError,
+    EngineTimeoutError,
     OverloadedError,
 )
 from dragoman.observe.logs import LOGGER, log_error
 from dragoman.routing import client as client_module
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.settings import EngineEntry
+from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ModelCard
 from tests.support.fake_openai import Answer as FakeAnswer
 from tests.support.fake_openai import FakeOpenAI, Route, reply
@@ -147,6 +152,46 @@ async def test_beside_an_engine_that_may_come_a_refused_key_is_a_matter_of_time(
     async with started(engines) as client:
         with pytest.raises(OverloadedError):
             client.resolve("claude-x")
+
+
+class Undescribed(ScriptedInferenceEngine):
+    """An engine that is well as far as it says, and cannot say what it can do."""
+
+    failure: DragomanError
+
+    async def capabilities(self, model: str) -> EngineCapabilities:
+        raise self.failure
+
+
+def _undescribed(name: str, failure: DragomanError) -> Undescribed:
+    made = Undescribed([], name=name, models=["m"])
+    made.failure = failure
+    return made
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (EngineUnreachableError("gone", log_detail="x"), "unreachable"),
+        (EngineTimeoutError("it hangs", log_detail="x"), "failed"),
+    ],
+)
+async def test_an_engine_that_cannot_describe_itself_leaves_the_others_to_answer(
+    failure: DragomanError, status: str
+) -> None:
+    able = msgspec.structs.replace(SCRIPTED_CAPABILITIES, context_length=7)
+    engines = [_undescribed("one", failure), engine("two", capabilities=able)]
+    async with started(engines) as client:
+        assert await client.capabilities("m") == able
+        assert client.troubles() == [f"one is {status}: x"]
+        assert {(await client.chat_completion(ask(key=str(n)))).engine for n in range(9)} == {"two"}
+
+
+async def test_where_no_engine_can_describe_itself_the_first_ones_error_is_told() -> None:
+    engines = [_undescribed("one", EngineFaultError("a")), _undescribed("two", EngineTimeoutError("b"))]
+    async with started(engines) as client:
+        with pytest.raises(EngineFaultError, match="a"):
+            await client.capabilities("m")
 
 
 class Unlisting(ScriptedInferenceEngine):
