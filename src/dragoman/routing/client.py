@@ -63,6 +63,7 @@ class InferenceEngineClient(InferenceEngine):
         self._settings = settings or Settings()
         self._starting: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._found_unwell = asyncio.Event()
         self.is_started = False
 
     async def start(self) -> None:
@@ -124,7 +125,7 @@ class InferenceEngineClient(InferenceEngine):
             try:
                 found.append(await member.engine.capabilities(model))
             except DragomanError as error:
-                member.saw(unwell(error))
+                self._note(member, error)
                 failures.append(error)
         if not found:
             raise failures[0]
@@ -184,6 +185,8 @@ class InferenceEngineClient(InferenceEngine):
     async def _start(self) -> None:
         await asyncio.gather(*(member.engine.start() for member in self._members.values()))
         await self.look()
+        # made here: it belongs to the event loop that runs
+        self._found_unwell = asyncio.Event()
         # not before: that an engine which is being loaded is loading is worth no line
         self._looking = asyncio.get_running_loop().create_task(self._look_on())
         self._check_default()
@@ -232,14 +235,30 @@ class InferenceEngineClient(InferenceEngine):
         try:
             yield member
         except EngineUnreachableError as error:
-            member.saw(unwell(error))
+            self._note(member, error)
             raise
         finally:
             member.in_flight -= 1
 
+    def _note(self, member: Member, error: DragomanError) -> None:
+        """Takes note of an engine that a request found unwell."""
+        member.saw(unwell(error))
+        self._found_unwell.set()
+
+    async def _pause(self) -> None:
+        """The time between two looks, which gets short when a request finds an engine unwell."""
+        if self._are_all_well:
+            self._found_unwell.clear()
+            try:
+                async with asyncio.timeout(CALM_INTERVAL):
+                    await self._found_unwell.wait()
+            except TimeoutError:
+                return
+        await asyncio.sleep(ANXIOUS_INTERVAL)
+
     async def _look_on(self) -> None:
         while True:
-            await asyncio.sleep(CALM_INTERVAL if self._are_all_well else ANXIOUS_INTERVAL)
+            await self._pause()
             try:
                 await self.look()
             except Exception as error:  # noqa: BLE001 - one engine's bug must not end the looking at all of them

@@ -251,6 +251,37 @@ async def test_an_engine_that_comes_back_is_used(monkeypatch: pytest.MonkeyPatch
         assert client.resolve("m") == "m"
 
 
+async def test_an_engine_that_a_request_finds_dead_is_soon_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "CALM_INTERVAL", 3600)
+    monkeypatch.setattr(client_module, "ANXIOUS_INTERVAL", 0.01)
+    one = engine("one", scripts=[refuse(EngineUnreachableError("gone", log_detail="x"))])
+    async with started([one]) as client:
+        # the wait of calm times has begun
+        await asyncio.sleep(0.05)
+        with pytest.raises(EngineUnreachableError):
+            await client.chat_completion(ask())
+        assert (await client.health()).status == "unreachable"
+        async with asyncio.timeout(5):
+            while (await client.health()).status != "ok":  # noqa: ASYNC110 - it is the client that looks
+                await asyncio.sleep(0.01)
+
+
+async def test_a_client_may_start_again_on_another_loop() -> None:
+    client = InferenceEngineClient([engine("one")])
+
+    async def once() -> str:
+        await client.start()
+        await asyncio.sleep(0.01)
+        status = (await client.health()).status
+        await client.aclose()
+        return status
+
+    assert await once() == "ok"
+    assert await asyncio.to_thread(asyncio.run, once()) == "ok"
+
+
 async def test_starting_and_closing_twice_is_quiet() -> None:
     client = InferenceEngineClient([engine("one")])
     await client.aclose()
