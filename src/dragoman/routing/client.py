@@ -72,7 +72,8 @@ class InferenceEngineClient(InferenceEngine):
         A call while it starts waits for the same start; `aclose` ends it, being cancelled does not.
         A start that failed is tried again by the next call.
         """
-        if self._starting is None:
+        # one that failed after all who waited had gone has nobody left to tell
+        if self._starting is None or (self._starting.done() and not self.is_started):
             self._starting = asyncio.get_running_loop().create_task(self._start())
         starting = self._starting
         try:

@@ -282,6 +282,40 @@ async def test_a_client_may_start_again_on_another_loop() -> None:
     assert await asyncio.to_thread(asyncio.run, once()) == "ok"
 
 
+class Slow(ScriptedInferenceEngine):
+    """An engine whose first start fails, when it is let."""
+
+    starts = 0
+
+    def __init__(self) -> None:
+        super().__init__([], name="slow")
+        self.may_fail = asyncio.Event()
+        self.has_failed = asyncio.Event()
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.starts == 1:
+            await self.may_fail.wait()
+            self.has_failed.set()
+            raise EngineFaultError("it cannot start")
+
+
+async def test_a_start_that_failed_when_nobody_waited_is_tried_again() -> None:
+    slow = Slow()
+    client = InferenceEngineClient([slow])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await client.start()
+    slow.may_fail.set()
+    await slow.has_failed.wait()
+    # the failure reaches the task of the start
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await client.start()
+    assert (slow.starts, client.is_started) == (2, True)
+    await client.aclose()
+
+
 async def test_starting_and_closing_twice_is_quiet() -> None:
     client = InferenceEngineClient([engine("one")])
     await client.aclose()
