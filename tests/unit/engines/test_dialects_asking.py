@@ -13,6 +13,7 @@ from dragoman.errors import (
     DragomanError,
     EngineConfigurationError,
     EngineFaultError,
+    EngineTimeoutError,
     NotSupportedError,
     OverloadedError,
 )
@@ -97,13 +98,21 @@ async def test_a_server_is_known_by_what_it_says(table: dict[str, Any], name: st
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(401, EngineConfigurationError), (403, EngineConfigurationError), (503, OverloadedError)],
+    [
+        (401, EngineConfigurationError),
+        (403, EngineConfigurationError),
+        (500, EngineFaultError),
+        (502, EngineFaultError),
+        (503, OverloadedError),
+        (504, EngineTimeoutError),
+    ],
 )
+@pytest.mark.parametrize("body", [b"{}", b"<html>Bad gateway</html>"])
 async def test_a_server_that_does_not_let_us_in_is_not_guessed(
-    status: int, kind: type[DragomanError]
+    status: int, kind: type[DragomanError], body: bytes
 ) -> None:
     with pytest.raises(kind):
-        await detect(Server({"/v1/models": Reply(status, b"{}")}).ask)
+        await detect(Server({"/v1/models": Reply(status, body)}).ask)
 
 
 async def test_every_dialect_goes_by_its_name() -> None:

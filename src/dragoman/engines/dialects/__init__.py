@@ -23,9 +23,12 @@ _OWNERS = {"llamacpp": "llamacpp", "sglang": "sglang", "vllm": "vllm", "library"
 
 
 async def detect(ask: Ask) -> Dialect:
-    """The dialect of the server that answers; raises what `ask` raises, or that the key was refused."""
+    """The dialect of the server that answers; raises what `ask` raises, and what keeps it from saying.
+
+    A refused key, or a failure: behind a proxy it may be that the server is not there yet.
+    """
     reply = await ask("/v1/models", None)
-    if reply.status == 503 or reply.status in REFUSES_KEY:
+    if reply.status >= 500 or reply.status in REFUSES_KEY:
         raise error_of_reply(reply.status, reply.body)
     cards = reply.read(CardList)
     for card in cards.data if cards else ():
