@@ -175,10 +175,11 @@ class Transport:
 
 
 def _died_unused(error: aiohttp.ClientError, reused_at: float | None) -> bool:
-    """Whether an idle connection was closed while the request was on its way.
+    """Whether a kept connection ended so soon that it had most likely been closed while it was idle.
 
-    Then the server has not seen the request. One that ended later, or after a part of an answer, may have
-    carried it to a server that worked on it: that is not sent again.
+    Then the server has not seen the request. A server that crashes within `STRAIGHT_AWAY` looks the same,
+    and gets it once more. One that ended later, or after a part of an answer, may have carried the request
+    to a server that worked on it: that is not sent again.
     """
     began = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
     if reused_at is None or began or isinstance(error, aiohttp.ClientConnectorError):
