@@ -97,7 +97,8 @@ class InferenceEngineClient(InferenceEngine):
             return requested
         if not served:
             raise self._nothing_served()
-        shown = requested if len(requested) <= _LONGEST_NAME else f"{requested[:_LONGEST_NAME]}..."
+        # quoted, so that a log line can leave it out
+        shown = repr(requested if len(requested) <= _LONGEST_NAME else f"{requested[:_LONGEST_NAME]}...")
         target = self._target(requested)
         if target is None:
             raise NotFoundError(f"model: {shown} is not served here; there is {', '.join(served)}")

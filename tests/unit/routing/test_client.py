@@ -24,6 +24,7 @@ from dragoman.errors import (
     OverloadedError,
     SettingsError,
 )
+from dragoman.observe.logs import reason_of
 from dragoman.routing.client import InferenceEngineClient, build_client
 from dragoman.settings import EngineEntry, Settings
 from tests.unit.routing.clients import ask, engine, started
@@ -71,8 +72,8 @@ async def test_the_default_model_comes_first() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (Settings(default_model="gone"), "claude-opus-5 is an alias of the default model gone, which is"),
-        (Settings(aliases={"claude-*": "gone"}), "claude-opus-5 is an alias of gone, which is"),
+        (Settings(default_model="gone"), "'claude-opus-5' is an alias of the default model gone, which is"),
+        (Settings(aliases={"claude-*": "gone"}), "'claude-opus-5' is an alias of gone, which is"),
     ],
 )
 async def test_another_model_never_takes_the_place_of_the_one_that_is_meant(
@@ -233,4 +234,14 @@ async def test_an_unknown_name_is_not_repeated_at_length() -> None:
     async with started([engine("one", "a")]) as client:
         with pytest.raises(NotFoundError) as caught:
             client.resolve("x" * 100_000)
-    assert caught.value.message == f"model: {'x' * 200}... is not served here; there is a"
+    assert caught.value.message == f"model: '{'x' * 200}...' is not served here; there is a"
+
+
+@pytest.mark.parametrize("name", ["evil\n2026 info request", "it's", "a \"b\": 'c': d", "x: y"])
+@pytest.mark.parametrize("aliases", [{}, {"*": "gone"}])
+async def test_a_log_line_tells_nothing_of_an_unknown_name(name: str, aliases: dict[str, str]) -> None:
+    async with started([engine("one", "a")], Settings(aliases=aliases)) as client:
+        with pytest.raises(NotFoundError) as caught:
+            client.resolve(name)
+    assert repr(name) in caught.value.message
+    assert reason_of(caught.value).startswith("model: '...' is ")

@@ -163,7 +163,7 @@ def test_a_refusal_is_one_line_with_its_id_and_the_question_is_taken_back(talk: 
 def test_an_unknown_model_is_said_as_the_server_says_it(talk: Start) -> None:
     talking = talk([answer("Yes.")])
     talking.types("/model other", "hello", "/model")
-    assert "not_found_error: model: other is not served here; there is m" in talking.shown
+    assert "not_found_error: model: 'other' is not served here; there is m" in talking.shown
     assert "* other (not listed by this server)" in talking.lines
     assert "  m" in talking.lines
 
