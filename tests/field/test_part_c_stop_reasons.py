@@ -95,6 +95,29 @@ def test_c47_a_cut_at_the_end_of_the_context_is_told_by_the_count() -> None:
     assert answer["stop_reason"] == "model_context_window_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "call", "reason"),
+    [
+        (900, piece("", "f", "c"), "tool_use"),
+        (930, piece("", "f", "c"), "tool_use"),
+        (949, piece("", "f", "c"), "tool_use"),
+        (949, piece("{}", "f", "c"), "tool_use"),
+        (949, piece("{", "f", "c"), "model_context_window_exceeded"),
+        (950, piece("", "f", "c"), "model_context_window_exceeded"),
+        (950, piece("{}", "f", "c"), "tool_use"),
+    ],
+)
+def test_c47_near_the_end_of_the_context_a_call_without_arguments_is_whole(
+    prompt: int, call: Any, reason: str
+) -> None:
+    usage = counted(prompt=prompt, completion=50)
+    length = {"context_length": 1000}
+    answer = whole(completion(reason="stop", tool_calls=[call], usage=usage.usage), **length)
+    raw = streamed([called(call), finished("stop"), usage], **length)
+    assert (answer["stop_reason"], ends(raw)[0]) == (reason, reason)
+    assert [block["input"] for block in (*answer["content"], *blocks(raw))] == [{}, {}]
+
+
 @pytest.mark.parametrize("call", [CALL, piece("{}", "f", "c")])
 def test_c47_a_call_that_is_whole_at_the_last_token_is_a_call(call: Any) -> None:
     usage = ChatUsage(prompt_tokens=10, completion_tokens=100)

@@ -9,7 +9,15 @@ import msgspec
 
 from dragoman.errors import EngineFaultError
 from dragoman.translate.deltas import CallTable
-from dragoman.translate.finish import Finish, Stop, context_is_full, is_used_up, read_finish, stop_of
+from dragoman.translate.finish import (
+    Finish,
+    Stop,
+    context_is_full,
+    is_nearly_used_up,
+    is_used_up,
+    read_finish,
+    stop_of,
+)
 from dragoman.translate.order import BlockOrder, BlockSink, Cut
 from dragoman.translate.usage import to_usage
 from dragoman.wire.anthropic.response import Usage
@@ -113,7 +121,7 @@ class Answer:
         if options.max_tokens:
             cut = self._cut(finish)
             order.finish(cut)
-            if cut is Cut.BY_LENGTH and finish is Finish.STOPPED and order.cut_calls:
+            if cut is not Cut.BY_STOP and finish is Finish.STOPPED and order.cut_calls:
                 finish = Finish.LENGTH
             self.stop = stop_of(
                 finish,
@@ -136,8 +144,9 @@ class Answer:
             return Cut.BY_LENGTH
         if self._matched is not None:
             return Cut.BY_STOP
-        used_up = is_used_up(self._counts, options.max_tokens, options.context_length)
-        return Cut.BY_LENGTH if used_up else Cut.NOT
+        if is_used_up(self._counts, options.max_tokens, options.context_length):
+            return Cut.BY_LENGTH
+        return Cut.PERHAPS if is_nearly_used_up(self._counts, options.context_length) else Cut.NOT
 
     def _read(self, said: ChatDelta | ChatAnswer) -> None:
         """Reads what one chunk, or a whole answer, adds: thinking first, then text, then calls."""

@@ -74,8 +74,17 @@ def is_used_up(usage: ChatUsage | None, max_tokens: int, context_length: int | N
     """
     if usage is None:
         return False
-    total = usage.prompt_tokens + usage.completion_tokens + _CONTEXT_SLACK
-    return usage.completion_tokens >= max_tokens or (context_length is not None and total >= context_length)
+    return usage.completion_tokens >= max_tokens or _meets_end(usage, context_length, 0)
+
+
+def is_nearly_used_up(usage: ChatUsage | None, context_length: int | None) -> bool:
+    """Whether an answer ended so near the end of the context that an engine may have cut it there."""
+    return usage is not None and _meets_end(usage, context_length, _CONTEXT_SLACK)
+
+
+def _meets_end(usage: ChatUsage, context_length: int | None, slack: int) -> bool:
+    total = usage.prompt_tokens + usage.completion_tokens
+    return context_length is not None and total + slack >= context_length
 
 
 def context_is_full(usage: ChatUsage | None, max_tokens: int, context_length: int | None) -> bool:

@@ -51,9 +51,13 @@ class BlockSink(Protocol):
 
 
 class Cut(Enum):
-    """What may have ended an answer before the model was done, so that a call may be unfinished."""
+    """What may have ended an answer before the model was done, so that a call may be unfinished.
+
+    PERHAPS: near the end of the context. Then only what is seen to be unfinished counts as cut.
+    """
 
     NOT = auto()
+    PERHAPS = auto()
     BY_STOP = auto()
     BY_LENGTH = auto()
 
@@ -280,7 +284,7 @@ class BlockOrder:
             self._nameless(call, cut)
             return
         # a stop string stands in what came last: a call without arguments before that is whole
-        is_whole = cut is Cut.NOT or (cut is Cut.BY_STOP and bool(self._waiting))
+        is_whole = cut in (Cut.NOT, Cut.PERHAPS) or (cut is Cut.BY_STOP and bool(self._waiting))
         if not call.scanner.begun and is_whole:
             self._close()
             self.calls.append((call.our_id, "{}"))
