@@ -18,7 +18,7 @@ from dragoman.errors import DragomanError
 LOGGER = logging.getLogger("dragoman")
 
 Fields = dict[str, str | int | float]
-_HIDDEN: set[str] = set()
+_HIDDEN: list[str] = []
 # What is shorter is no secret, and would hide other words.
 _SHORTEST_SECRET = 6
 # What a message quotes: from the first quote to the last one of its kind.
@@ -38,9 +38,11 @@ def configure(level: str, form: Literal["text", "json"], stream: TextIO | None =
 
 
 def hide(secret: str) -> None:
-    """From now on no line shows this text."""
-    if len(secret) >= _SHORTEST_SECRET:
-        _HIDDEN.add(secret)
+    """From now on no line shows this text, unless it is shorter than any real secret."""
+    if len(secret) >= _SHORTEST_SECRET and secret not in _HIDDEN:
+        _HIDDEN.append(secret)
+        # the longest first: one that holds another must not be left in part
+        _HIDDEN.sort(key=len, reverse=True)
 
 
 def log(level: int, message: str, fields: Fields, failure: BaseException | None = None) -> None:

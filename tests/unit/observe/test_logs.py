@@ -108,6 +108,19 @@ def test_a_key_is_never_shown(form: Literal["text", "json"]) -> None:
     assert "Bearer [key]" in stream.getvalue()
 
 
+@pytest.mark.parametrize("secrets", [("secret", "secret-and-more"), ("secret-and-more", "secret", "secret")])
+def test_a_key_that_holds_another_is_hidden_whole(
+    secrets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_HIDDEN", [])
+    stream = io.StringIO()
+    logs.configure("info", "text", stream)
+    for secret in secrets:
+        logs.hide(secret)
+    logs.log(logging.INFO, "secret-and-more secret", {})
+    assert stream.getvalue().endswith("info [key] [key]\n")
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_an_unexpected_failure_has_its_trace(form: Literal["text", "json"]) -> None:
     assert "ZeroDivisionError" in written(form, ZeroDivisionError("no"))
