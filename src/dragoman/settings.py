@@ -164,13 +164,21 @@ def load_settings(
     sources += _from_environment(os.environ if environ is None else environ)
     sources.append(("the flags", dict(flags or {})))
     merged: dict[str, Any] = {}
-    for _, values in sources:
+    for source, values in sources:
+        _check_tables(source, values)
         _merge(merged, values)
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
         wrong = _readable(str(error))
         raise SettingsError(f"settings: {_source_of(wrong, sources)}: {wrong}") from error
+
+
+def _check_tables(source: str, values: dict[str, Any]) -> None:
+    """Refuses a value in the place of a table, which a later source's part of that table would hide."""
+    for name in sorted(_TABLES & values.keys()):
+        if not isinstance(values[name], Mapping):
+            raise SettingsError(f"settings: {source}: `{name}` must be a table: [{name}]")
 
 
 def _source_of(wrong: str, sources: list[tuple[str, dict[str, Any]]]) -> str:

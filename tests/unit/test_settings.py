@@ -95,12 +95,28 @@ def test_the_source_of_a_wrong_setting_is_named(tmp_path: Path) -> None:
             (None, {"DRAGOMAN_LOCAL__NONE": "1"}, {}),
             "settings: DRAGOMAN_LOCAL__NONE: Object contains unknown",
         ),
+        (
+            (None, {"DRAGOMAN_ENGINES": '[{"url": "http://h", "x": 1}]'}, {}),
+            "settings: DRAGOMAN_ENGINES: Object contains unknown",
+        ),
         ((None, {}, {"api_keys": {"a": ""}}), "settings: the flags: api_keys: a name and its key must"),
     ):
         with pytest.raises(SettingsError) as caught:
             load_settings(*given)
         assert caught.value.message.startswith(words)
     assert load_settings(file, {"DRAGOMAN_PORT": "1"}).port == 1
+
+
+@pytest.mark.parametrize("environ", [{}, {"DRAGOMAN_TIMEOUTS__CONNECT": "2"}])
+@pytest.mark.parametrize("value", ["3", '"x"', "[1]", "[[timeouts]]"])
+def test_a_value_in_the_place_of_a_table_is_refused(
+    value: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    text = value if value.startswith("[[") else f"timeouts = {value}"
+    file = write(tmp_path / "d.toml", text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, environ)
+    assert caught.value.message == f"settings: {file}: `timeouts` must be a table: [timeouts]"
 
 
 def test_a_key_is_never_in_the_words_about_it() -> None:
