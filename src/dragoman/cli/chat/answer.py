@@ -41,7 +41,7 @@ class Call(msgspec.Struct, frozen=True):
         """Whether its arguments are one JSON object."""
         try:
             return isinstance(msgspec.json.decode(self.arguments), dict)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return False
 
 
@@ -54,15 +54,54 @@ class BlockEnd(msgspec.Struct, frozen=True):
 Shown = Words | Thought | CallBegun | Call | BlockEnd
 
 
-class _Event(msgspec.Struct):
-    """The members of all events; what an event of another server has beside them does not matter."""
+class _Begin(msgspec.Struct):
+    """`content_block_start`; as in the others, members that are unknown here do not matter."""
 
-    type: str = ""
+    content_block: Block
     index: int = 0
+
+
+class _Delta(msgspec.Struct):
+    """`content_block_delta`."""
+
+    delta: dict[str, Any]
+    index: int = 0
+
+
+class _End(msgspec.Struct):
+    """`content_block_stop`."""
+
+    index: int = 0
+
+
+class _Start(msgspec.Struct):
+    """`message_start`."""
+
     message: dict[str, Any] = {}
-    content_block: Block = {}
+
+
+class _Change(msgspec.Struct):
+    """`message_delta`."""
+
     delta: dict[str, Any] = {}
     usage: dict[str, Any] | None = None
+
+
+class _Stop(msgspec.Struct):
+    """`message_stop`."""
+
+
+_Event = _Begin | _Delta | _End | _Start | _Change | _Stop
+_KINDS: dict[object, type[_Event]] = {
+    "content_block_start": _Begin,
+    "content_block_delta": _Delta,
+    "content_block_stop": _End,
+    "message_start": _Start,
+    "message_delta": _Change,
+    "message_stop": _Stop,
+}
+# How an answer ends that has no room left, perhaps in the middle of a call.
+_CUT = frozenset(["max_tokens", "model_context_window_exceeded"])
 
 
 class Answer:
@@ -79,20 +118,20 @@ class Answer:
 
     def take(self, data: bytes) -> Shown | None:
         """The data of one event; what is to be shown of it. Raises `msgspec.DecodeError`."""
-        event = msgspec.json.decode(data, type=_Event)
-        if event.type == "content_block_start":
+        event = _read(data)
+        if isinstance(event, _Begin):
             return self._begin(event.index, event.content_block)
-        if event.type == "content_block_delta" and event.index in self._blocks:
+        if isinstance(event, _Delta) and event.index in self._blocks:
             return self._grow(event.index, event.delta)
-        if event.type == "content_block_stop" and event.index in self._blocks:
+        if isinstance(event, _End) and event.index in self._blocks:
             return self._end(event.index)
-        if event.type == "message_start":
+        if isinstance(event, _Start):
             self._count(event.message.get("usage"))
-        elif event.type == "message_delta":
+        elif isinstance(event, _Change):
             self.stop_reason = event.delta.get("stop_reason") or self.stop_reason
             self._count(event.usage)
             self.is_complete = self.is_complete or self.stop_reason is not None
-        elif event.type == "message_stop":
+        elif isinstance(event, _Stop):
             self.is_complete = True
         return None
 
@@ -157,13 +196,33 @@ class Answer:
         if index in self._open:
             return False
         # a call of an answer that was cut is not asked for, so it cannot have a result
-        return not _is_call(block) or (self.is_complete and self._call(index).is_whole)
+        return not _is_call(block) or (self.is_complete and not self._is_cut_call(index))
+
+    def _is_cut_call(self, index: int) -> bool:
+        """Whether a call's arguments are not all there; of a cut answer's last call none are too few."""
+        if not self._call(index).is_whole:
+            return True
+        is_bare = not self._arguments.get(index) and not self._blocks[index].get("input")
+        return is_bare and self.stop_reason in _CUT and index == max(self._blocks)
 
     def _written(self, index: int) -> Block:
         block = self._blocks[index]
         if not self._arguments.get(index):
             return block
         return {**block, "input": msgspec.Raw(self._arguments[index].encode())}
+
+
+def _read(data: bytes) -> _Event | None:
+    """An event, None for one of a kind that is unknown here: such are added to the API at any time."""
+    try:
+        value = msgspec.json.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+    if not isinstance(value, dict):
+        raise msgspec.DecodeError("it is no JSON object")
+    kind = value.get("type")
+    found = _KINDS.get(kind) if isinstance(kind, str) else None
+    return None if found is None else msgspec.convert(value, found)
 
 
 def _is_call(block: Block) -> bool:

@@ -148,3 +148,56 @@ def test_events_of_blocks_that_never_began_are_ignored() -> None:
 def test_what_is_no_event_is_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
         Answer().take(b"[1]")
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'{"type":"\xff"}', b'{"type":"message_start","message":{"usage":%b}}' % DEEP, b"{"],
+    ids=["no text", "too deep", "no json"],
+)
+def test_what_cannot_be_read_is_no_trace(data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        Answer().take(data)
+
+
+def test_arguments_that_are_too_deep_are_no_call() -> None:
+    answer, shown = taken(START, *call(0, '{"a":', DEEP.decode(), "}"), *end("tool_use"))
+    assert isinstance(shown[-1], Call)
+    assert not shown[-1].is_whole
+    assert answer.calls() == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "x_custom", "message": "hi", "delta": "foo", "index": None},
+        {"type": "ping", "message": None},
+        {"type": ["list"], "index": "one"},
+        {"note": "no type", "usage": 5},
+    ],
+    ids=str,
+)
+def test_events_of_unknown_kinds_are_skipped_whatever_they_hold(event: dict[str, Any]) -> None:
+    answer, shown = taken(START, event, *text("Yes."), event, *end())
+    assert (shown[0], back(answer)) == (Words("Yes."), [{"type": "text", "text": "Yes."}])
+
+
+def test_members_that_a_kind_of_event_does_not_have_are_no_matter() -> None:
+    odd = {"message": "hi", "delta": "foo", "usage": 5}
+    answer, _ = taken(START, *text("Yes."), *({**event, **odd} for event in end()[1:]))
+    assert answer.is_complete
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "model_context_window_exceeded"])
+def test_a_call_that_was_cut_before_its_arguments_is_none(reason: str) -> None:
+    answer, _ = taken(START, *call(0, "{}"), *call(1), *end(reason))
+    assert [found.id for found in answer.calls()] == ["id0"]
+    assert [piece["id"] for piece in back(answer)] == ["id0"]
+
+
+def test_a_call_without_arguments_that_was_followed_by_more_is_whole() -> None:
+    answer, _ = taken(START, *call(0), *call(1, input={"q": 1}), *end("max_tokens"))
+    assert [found.id for found in answer.calls()] == ["id0", "id1"]
