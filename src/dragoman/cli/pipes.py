@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TextIO
 
 from dragoman.errors import SettingsError
+
+
+class OutputError(Exception):
+    """Nothing can be written; the text says why in a line."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write: {error.strerror}")
 
 
 def standard_input() -> bytes:
@@ -30,9 +38,20 @@ def write_out(text: bytes) -> int:
         return 1
     except OSError as error:
         drop_output()
-        print(f"dragoman: cannot write: {error.strerror}", file=sys.stderr)
+        print(f"dragoman: {OutputError(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def print_out(text: str) -> int:
+    """Writes a text for people, in the terminal's encoding; the exit status."""
+    return write_out(text.encode(sys.stdout.encoding, "replace"))
+
+
+def forgive_letters() -> None:
+    """Lets a letter that standard output's encoding lacks become a question mark, and no trace."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def drop_output() -> None:

@@ -28,15 +28,8 @@ class ServerError(Exception):
         self.status = status
 
 
-class _ErrorBody(msgspec.Struct):
-    type: str = "error"
-    message: str = ""
-
-
-class _Envelope(msgspec.Struct):
-    error: _ErrorBody
-    type: str = ""
-    request_id: str | None = None
+# What is raised where bytes are no JSON, no text, or nested more deeply than can be read.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Model(msgspec.Struct):
@@ -66,7 +59,7 @@ class ChatClient:
         """Whether a Dragoman answers there; never raises, and does not wait long."""
         try:
             async with self._http().get(
-                f"{self.url}/api/hello", timeout=aiohttp.ClientTimeout(total=_PROBE)
+                f"{self.url}/api/hello", timeout=aiohttp.ClientTimeout(total=_PROBE), allow_redirects=False
             ) as response:
                 return b'"name":"dragoman"' in await response.content.read(1000)
         except (aiohttp.ClientError, TimeoutError, OSError):
@@ -75,12 +68,14 @@ class ChatClient:
     async def models(self) -> list[str]:
         """The names of the models that the server lists."""
         try:
-            async with self._http().get(f"{self.url}/v1/models?limit=1000") as response:
+            async with self._http().get(
+                f"{self.url}/v1/models?limit=1000", allow_redirects=False
+            ) as response:
                 body = await response.read()
                 if response.status != 200:
                     raise _refusal(response, body)
                 return [model.id for model in msgspec.json.decode(body, type=_Models).data]
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise ServerError(f"{self.url} does not list its models as this API does") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
@@ -91,7 +86,7 @@ class ChatClient:
         headers = {"content-type": "application/json"}
         try:
             async with self._http().post(
-                f"{self.url}/v1/messages", data=request, headers=headers
+                f"{self.url}/v1/messages", data=request, headers=headers, allow_redirects=False
             ) as response:
                 if response.status != 200:
                     raise _refusal(response, await response.read())
@@ -121,8 +116,13 @@ class ChatClient:
 def server_root(url: str) -> str:
     """A server's address without the path that follows it; `SettingsError` for what is no address."""
     root = url.rstrip("/").removesuffix("/v1/messages").removesuffix("/v1").rstrip("/")
-    parts = urlsplit(root)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(root)
+        # both raise for what no connection could use
+        host, _port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError as error:
+        raise SettingsError(f"--url: {url!r} is no address: {error}") from error
+    if parts.scheme not in {"http", "https"} or not host:
         raise SettingsError(f"--url: {url!r} is no address that begins with http:// or https://")
     return root
 
@@ -139,35 +139,57 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
                 return
             if (failure := _failure_in(data)) is not None:
                 raise failure
-            yield data
+            # some servers keep a connection alive with events that hold nothing
+            if data.strip():
+                yield data
 
 
 def _failure_in(data: bytes) -> ServerError | None:
-    """The failure that an `error` event reports, None for any other event."""
+    """The failure that an `error` event reports, or an error that stands in an event's place; else None."""
     if b'"error"' not in data:
         return None
-    envelope = _envelope(data)
-    if envelope is None or envelope.type != "error":
+    value = _object(data)
+    if value.get("type") != "error" and ("type" in value or value.get("error") is None):
         return None
-    return ServerError(_said(envelope), request_id=envelope.request_id or "")
+    said = _said(value) or "error: the server does not say which"
+    return ServerError(said, request_id=_text(value.get("request_id")))
 
 
 def _refusal(response: aiohttp.ClientResponse, body: bytes) -> ServerError:
-    envelope = _envelope(body)
-    request_id = response.headers.get("request-id", "")
-    if envelope is None:
-        said = f"HTTP {response.status} {response.reason or ''}".strip()
-        return ServerError(said, status=response.status, request_id=request_id)
-    request_id = envelope.request_id or request_id
-    return ServerError(_said(envelope), status=response.status, request_id=request_id)
+    value = _object(body)
+    request_id = _text(value.get("request_id")) or response.headers.get("request-id", "")
+    said = _said(value) or f"HTTP {response.status} {response.reason or ''}".strip()
+    target = response.headers.get("location")
+    if target and 300 <= response.status < 400:
+        # followed, it would hand the key and the conversation to whoever is named there
+        said = f"HTTP {response.status}: the server sends us on to {target}; --url can name that address"
+    return ServerError(said, status=response.status, request_id=request_id)
 
 
-def _envelope(data: bytes) -> _Envelope | None:
+def _object(data: bytes) -> dict[str, Any]:
+    """A JSON object's members, none where it is no such object."""
     try:
-        return msgspec.json.decode(data, type=_Envelope)
-    except msgspec.DecodeError:
-        return None
+        value = msgspec.json.decode(data)
+    except _UNREADABLE:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
-def _said(envelope: _Envelope) -> str:
-    return " ".join(f"{envelope.error.type}: {envelope.error.message}".split())
+def _said(value: dict[str, Any]) -> str:
+    """An error's type and cause in one line, in whatever shape a server has for them; "" without any."""
+    error = value.get("error")
+    if error is None:
+        error = {"message": value.get("message")} if value.get("message") else None
+    if isinstance(error, dict):
+        kind = _text(error.get("type")) or "error"
+        message = error.get("message")
+        cause = _text(message) if message is not None else _text(error)
+        return " ".join(f"{kind}: {cause}".split())
+    return " ".join(f"error: {_text(error)}".split()) if error is not None else ""
+
+
+def _text(value: object) -> str:
+    """A string as it is, another value as JSON, "" for null."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return msgspec.json.encode(value).decode()

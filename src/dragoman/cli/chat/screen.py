@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -19,9 +18,8 @@ from rich.text import Text
 from dragoman.cli.chat.answer import BlockEnd, Call, CallBegun, Shown, Thought, Words
 from dragoman.cli.chat.flow import Flow, MarkdownFlow, ThoughtFlow
 from dragoman.cli.chat.prompt import quiet_keys
-
-# What could move the cursor, ring or recolour: a model's words are only words.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from dragoman.cli.pipes import OutputError
+from dragoman.cli.terminal import harmless
 
 
 class Screen(Protocol):
@@ -41,11 +39,6 @@ class Screen(Protocol):
 
     def error(self, text: str) -> None:
         """What went wrong, in a line."""
-
-
-def harmless(text: str) -> str:
-    """The text without characters that a terminal obeys."""
-    return _CONTROLS.sub("", text)
 
 
 class PlainScreen:
@@ -88,8 +81,13 @@ class PlainScreen:
             self._write("\n")
 
     def _write(self, text: str) -> None:
-        self._out.write(self._clean(text))
-        self._out.flush()
+        try:
+            self._out.write(self._clean(text))
+            self._out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error) from error
         self._ends_line = text.endswith("\n")
 
 

@@ -11,7 +11,8 @@ import msgspec
 from dragoman.cli.chat.answer import Answer, Block, Call
 from dragoman.cli.chat.client import ChatClient, ServerError
 from dragoman.cli.chat.images import ImageError, image_block, mentioned
-from dragoman.cli.chat.screen import Screen, harmless
+from dragoman.cli.chat.screen import Screen
+from dragoman.cli.terminal import harmless
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ ENDINGS = {
     "refusal": "The model refused to answer.",
 }
 NO_RESULT = "The user gave no result for this call."
+NO_TEXT = "This line is no text in UTF-8."
 STOPPED = "stopped"
 _PROMPT = 50
 _TICK = 0.125
@@ -226,7 +228,7 @@ class Session:
                 self._screen.note("")
                 return
             except UnicodeDecodeError:
-                self._screen.error("This line is no text in UTF-8.")
+                self._screen.error(NO_TEXT)
 
     def _take(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -246,7 +248,12 @@ class Session:
         # with the arguments, since several calls may bear one name; a prompt must stay on its line
         shown = harmless(f"{call.name} {call.arguments}")
         prompt = f"result of {shown[:_PROMPT]}{'…' if len(shown) > _PROMPT else ''}> "
-        return proper(self._read(prompt).strip())
+        try:
+            return proper(self._read(prompt).strip())
+        except UnicodeDecodeError:
+            # the call is asked already: without any result no later request would be taken
+            self._screen.error(f"{NO_TEXT} The model is told that there is no result.")
+            return ""
 
     def _help(self, _rest: str) -> None:
         self._screen.note(HELP)
