@@ -19,10 +19,11 @@ from dragoman.cli.chat.client import ChatClient, ServerError
 from dragoman.cli.chat.embedded import embedded_server
 from dragoman.cli.chat.images import ImageError
 from dragoman.cli.chat.prompt import history, read_line
-from dragoman.cli.chat.screen import PlainScreen, TerminalScreen, harmless
+from dragoman.cli.chat.screen import PlainScreen, TerminalScreen
 from dragoman.cli.chat.session import Conversation, Options, Run, Session, proper
-from dragoman.cli.pipes import drop_output, standard_input
+from dragoman.cli.pipes import OutputError, drop_output, forgive_letters, standard_input
 from dragoman.cli.sources import settings_file
+from dragoman.cli.terminal import harmless
 from dragoman.errors import EngineUnavailableError, SettingsError
 from dragoman.models import find
 from dragoman.models.progress import ConsoleReport
@@ -89,6 +90,7 @@ def _temperature(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """One conversation; 1 where a message from a pipe got no answer."""
+    forgive_letters()
     tools = _tools(arguments.tools)
     file = settings_file(arguments.config)
     try:
@@ -110,6 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:
         drop_output()
         return 1
+    except OutputError as error:
+        drop_output()
+        print(f"dragoman: {error}", file=sys.stderr)
+        return 2
     except (ServerError, ImageError) as error:
         print(f"dragoman: {harmless(str(error))}", file=sys.stderr)
         return 1
@@ -207,8 +213,11 @@ def _tools(file: Path | None) -> tuple[msgspec.Raw, ...]:
     if file is None:
         return ()
     try:
-        return msgspec.json.decode(file.read_bytes(), type=tuple[msgspec.Raw, ...])
+        data = file.read_bytes()
+        # what is kept raw is not looked into, so it is read once before
+        msgspec.json.decode(data)
+        return msgspec.json.decode(data, type=tuple[msgspec.Raw, ...])
     except OSError as error:
         raise SettingsError(f"--tools: cannot read {file}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"--tools: {file} holds no JSON list of tools: {error}") from error

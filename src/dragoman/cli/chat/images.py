@@ -36,6 +36,9 @@ def image_block(path: str) -> Block:
         raise ImageError(f"there is no file {path}") from None
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror}") from error
+    except (RuntimeError, ValueError) as error:
+        # a user who has no home, or a character that no path has
+        raise ImageError(f"cannot read {path}: {error}") from error
     found = [media_type for beginning, media_type in _BEGINNINGS if beginning.match(data)]
     if not found:
         raise ImageError(f"{path} is no image that can be sent: it must be PNG, JPEG, GIF or WebP")

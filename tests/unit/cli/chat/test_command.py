@@ -326,3 +326,48 @@ def test_ctrl_c_ends_a_start() -> None:
         embedded_server(None, {"model": str(PARROT)}, Interrupted()),
     ):
         time.sleep(30)
+
+
+# ---- output that cannot be written --------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999", "http://a..b"])
+def test_an_address_that_can_be_none_is_one_line(
+    pipe: Pipe, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert pipe("hi", "--url", url) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("dragoman: --url: ")
+    assert said.count("\n") == 1
+
+
+def test_tools_that_cannot_be_read_are_one_line(pipe: Pipe, capsys: pytest.CaptureFixture[str]) -> None:
+    for data in (b'["\xff"]', b"[" * 100_000):
+        Path("tools.json").write_bytes(data)
+        assert pipe("hi", "--url", "http://127.0.0.1:9", "--tools", "tools.json") == 2
+        assert "holds no JSON list of tools" in capsys.readouterr().err
+
+
+def chatted(url: str, out: Any, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """The command as a process with this output."""
+    program = [sys.executable, "-m", "dragoman", "chat", "--url", url]
+    surroundings = {**os.environ, **environ}
+    return subprocess.run(
+        program, input=b"hi", stdout=out, stderr=subprocess.PIPE, env=surroundings, check=False, timeout=60
+    )
+
+
+def test_letters_that_the_output_lacks_are_question_marks() -> None:
+    with running_server(ScriptedInferenceEngine([answer("Grüß Gott …")])) as url:
+        done = chatted(url, subprocess.PIPE, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"Gr?? Gott ?\n", b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is played by /dev/full")
+def test_a_full_disk_is_one_line() -> None:
+    with (
+        running_server(ScriptedInferenceEngine([answer("Hello.")])) as url,
+        Path("/dev/full").open("wb") as full,
+    ):
+        done = chatted(url, full)
+    assert (done.returncode, done.stderr) == (2, b"dragoman: cannot write: No space left on device\n")

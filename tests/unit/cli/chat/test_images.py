@@ -60,3 +60,9 @@ def test_what_cannot_be_sent_is_said(tmp_path: Path) -> None:
 )
 def test_only_images_are_meant_by_an_at_sign(text: str, paths: list[str]) -> None:
     assert mentioned(text) == paths
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/a.png", "a\0.png"])
+def test_a_path_that_can_be_none_is_said(path: str) -> None:
+    with pytest.raises(ImageError, match="cannot read "):
+        image_block(path)
