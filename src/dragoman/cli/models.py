@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from dragoman.cli.pipes import write_out
+from dragoman.cli.pipes import print_out, write_out
 from dragoman.cli.sources import settings_file
+from dragoman.cli.terminal import drawn
 from dragoman.errors import SettingsError
 from dragoman.models import CatalogueModel, cache_folder, catalogue, find
 from dragoman.models.memory import available_memory, recommended
@@ -104,8 +104,7 @@ def _list(arguments: argparse.Namespace) -> int:
     found = listed(folder, available)
     if arguments.json:
         return write_out(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
-    show(Console(file=sys.stdout, highlight=False), found, folder, available)
-    return 0
+    return print_out(drawn(lambda console: show(console, found, folder, available)))
 
 
 def show(console: Console, found: list[Listed], folder: Path, available: int | None) -> None:
@@ -141,15 +140,16 @@ def _named(text: str) -> CatalogueModel:
 def _pull(arguments: argparse.Namespace) -> int:
     model = _named(arguments.name)
     path = asyncio.run(pull(model, folder_of(arguments), ConsoleReport()))
-    print(f"{model.name} is here and checked: {path}")
-    return 0
+    return print_out(f"{model.name} is here and checked: {path}\n")
 
 
 def _remove(arguments: argparse.Namespace) -> int:
+    if not arguments.name.strip():
+        # elsewhere no name means the default model, which nobody means to remove so
+        raise SettingsError("NAME is empty; dragoman models rm takes the name of the model to remove")
     model = _named(arguments.name)
     size = remove(model, folder_of(arguments))
-    print(f"{model.name} is removed; {_size(size)} are free again")
-    return 0
+    return print_out(f"{model.name} is removed; {_size(size)} are free again\n")
 
 
 def _size(number: int) -> str:

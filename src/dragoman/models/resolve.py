@@ -25,9 +25,17 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
 def cache_folder(cache_dir: str = "") -> Path:
     """Where models are kept: the given folder, else the user's cache."""
     if cache_dir:
-        return Path(cache_dir).expanduser()
+        return _expanded(cache_dir)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "dragoman" / "models"
+    return _expanded(base) / "dragoman" / "models"
+
+
+def _expanded(text: str) -> Path:
+    """The path with its home folder; `EngineUnavailableError` where nobody has that one."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise EngineUnavailableError(f"{text} is no path on this machine: {error}") from error
 
 
 def is_path(model: str) -> bool:
@@ -45,7 +53,11 @@ async def locate(model: str, cache_dir: str = "", report: Report | None = None) 
 
 
 def _from_path(text: str) -> LocalModel:
-    path = Path(text).expanduser()
-    if not path.is_file():
+    path = _expanded(text)
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        raise EngineUnavailableError(f"cannot read {path}: {error.strerror}") from error
+    if not is_there:
         raise EngineUnavailableError(f"no model file at {path}")
     return LocalModel(name=path.stem, path=path)

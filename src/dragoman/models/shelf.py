@@ -12,7 +12,7 @@ from dragoman.errors import EngineUnavailableError
 from dragoman.models.catalogue import CatalogueModel
 from dragoman.models.fetching import fetch
 from dragoman.models.progress import Report
-from dragoman.models.workplace import Workplace, bytes_in, locked_now, make_folder, sha256_of
+from dragoman.models.workplace import Workplace, bytes_in, locked_now, make_folder, readable, sha256_of
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +25,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 def kept(model: CatalogueModel, folder: Path) -> Kept:
     """What is in `folder` of a model."""
     place = Workplace(folder, model)
-    return Kept(path=place.target if place.is_whole() else None, partial=bytes_in(place.work))
+    is_whole = place.is_whole()
+    with readable(folder):
+        return Kept(path=place.target if is_whole else None, partial=bytes_in(place.work))
 
 
 async def pull(model: CatalogueModel, folder: Path, report: Report) -> Path:
@@ -49,7 +51,9 @@ def remove(model: CatalogueModel, folder: Path) -> int:
     Raises `EngineUnavailableError` where nothing is here, or where another process fetches it.
     """
     place = Workplace(folder, model)
-    if not place.target.exists() and not place.work.exists():
+    with readable(folder):
+        is_here = place.target.exists() or place.work.exists()
+    if not is_here:
         raise EngineUnavailableError(f"the model {model.name} is not here: nothing of it is in {folder}")
     make_folder(folder)
     # the file of the lock stays: whoever waits for it must not wait for one that is gone

@@ -17,6 +17,7 @@ from dragoman.models.catalogue import CatalogueModel
 from dragoman.models.progress import Report
 
 LOCK_POLL = 0.2
+_OTHER_FOLDER = "set local.cache_dir or XDG_CACHE_HOME"
 
 
 class SourceError(Exception):
@@ -38,7 +39,8 @@ class Workplace:
 
     def is_whole(self) -> bool:
         """Whether the model's file is in its place, which it gets only when its digest was right."""
-        return self.target.is_file() and self.target.stat().st_size == self.model.size
+        with readable(self.folder):
+            return self.target.is_file() and self.target.stat().st_size == self.model.size
 
     def prepare(self) -> None:
         """Makes the folders, and empties the scratch folder of an earlier fetch."""
@@ -63,6 +65,16 @@ class Workplace:
         shutil.rmtree(self.work, ignore_errors=True)
 
 
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Turns what the system says of a cache that cannot be read into an `EngineUnavailableError`."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot read the model cache {folder}: {error.strerror}"
+        raise EngineUnavailableError(f"{message}; {_OTHER_FOLDER}") from error
+
+
 def make_folder(folder: Path) -> None:
     """The folder, made if need be; `EngineUnavailableError` says how to name another."""
     try:
@@ -73,7 +85,7 @@ def make_folder(folder: Path) -> None:
 
 def _unwritable(folder: Path, error: OSError) -> EngineUnavailableError:
     message = f"cannot write the model cache {folder}: {error.strerror}"
-    return EngineUnavailableError(f"{message}; set local.cache_dir or XDG_CACHE_HOME")
+    return EngineUnavailableError(f"{message}; {_OTHER_FOLDER}")
 
 
 def no_space(folder: Path, size: int, free: int) -> str:

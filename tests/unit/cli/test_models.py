@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,7 +19,9 @@ from dragoman.cli import banner
 from dragoman.cli.main import main
 from dragoman.cli.models import listed, show
 from dragoman.cli.serve import larger_model
+from dragoman.errors import EngineUnavailableError
 from dragoman.models import catalogue, find
+from dragoman.models.resolve import locate
 from dragoman.settings import EngineEntry, Settings
 from dragoman.wire.openai import ModelCard
 
@@ -113,7 +121,13 @@ def test_rm_of_a_few_bytes_counts_bytes(folder: Path, capsys: pytest.CaptureFixt
     [
         (("rm", "135m"), "the model smollm2-135m is not here"),
         (("rm", "9b"), "no model is named '9b'; known: qwen2.5-coder-0.5b, "),
+        (("rm", ""), "NAME is empty"),
+        (("rm", " "), "NAME is empty"),
         (("pull", "./my.gguf"), "./my.gguf is a file"),
+        (("ls", "--cache-dir", "~nosuchuser/x"), "~nosuchuser/x is no path on this machine: "),
+        (("ls", "--cache-dir", "x" * 300), ": File name too long; set local.cache_dir or XDG_CACHE_HOME"),
+        (("pull", "135m", "--cache-dir", "x" * 300), ": File name too long; set local.cache_dir"),
+        (("rm", "135m", "--cache-dir", "x" * 300), ": File name too long; set local.cache_dir"),
         (("pull", "135m", "--config", "none.toml"), "cannot read none.toml"),
     ],
 )
@@ -125,6 +139,66 @@ def test_what_cannot_be_done_is_a_sentence(
     assert said.startswith("dragoman: ")
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_a_model_file_whose_path_can_be_none() -> None:
+    for path, words in (
+        ("~nosuchuser/a.gguf", "~nosuchuser/a.gguf is no path on this machine: "),
+        (f"{'x' * 300}.gguf", ".gguf: File name too long"),
+    ):
+        with pytest.raises(EngineUnavailableError, match=words):
+            asyncio.run(locate(path))
+
+
+def test_rm_without_a_name_keeps_the_default_model(folder: Path) -> None:
+    default = folder / catalogue()[0].file
+    default.write_bytes(b"here")
+    assert main(["models", "rm", ""]) == 2
+    assert default.read_bytes() == b"here"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is played by /dev/full")
+@pytest.mark.parametrize("arguments", [["ls"], ["ls", "--json"], ["rm", "135m"]], ids=str)
+def test_a_full_disk_is_one_line(folder: Path, arguments: list[str]) -> None:
+    place(folder)
+    program = [sys.executable, "-m", "dragoman", "models", *arguments]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (2, b"dragoman: cannot write: No space left on device\n")
+
+
+@contextmanager
+def kept_out(folder: Path) -> Iterator[None]:
+    """Lets no one read the folder; root, whom nothing keeps out, is nobody meanwhile."""
+    is_root = os.geteuid() == 0
+    folder.chmod(0)
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["rm", "135m"], ["pull", "135m"]], ids=str)
+def test_a_folder_that_cannot_be_read_is_one_line(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    # nobody may look for settings there
+    monkeypatch.chdir("/")
+    # what is loaded late may be where nobody can read it
+    assert main(["models", "ls"]) == 0
+    with kept_out(folder):
+        assert main(["models", *arguments]) == 2
+    assert capsys.readouterr().err == (
+        f"dragoman: cannot read the model cache {folder}: Permission denied; "
+        "set local.cache_dir or XDG_CACHE_HOME\n"
+    )
 
 
 def test_pull_that_reaches_no_source_says_so(
