@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dragoman.cli.terminal import harmless_line
 from dragoman.engines.doctor import Difference, Finding, Gap, Outcome, Report
 
 _STYLES: dict[Outcome, str] = {
@@ -22,6 +24,7 @@ _LEGEND = "no: refused, or done without. ignored: taken, not obeyed. not shown: 
 
 def show(console: Console, report: Report) -> None:
     """Prints it; at 80 columns every line is whole."""
+    report = msgspec.convert(_cleaned(msgspec.to_builtins(report)), Report)
     console.print(_heading(report))
     console.print()
     console.print(_table(report.findings))
@@ -37,6 +40,15 @@ def show(console: Console, report: Report) -> None:
             console.print(_indented(_difference(difference)))
     console.print()
     console.print(_verdict(report))
+
+
+def _cleaned(value: object) -> object:
+    """The value with harmless texts: an engine's answers and names are anybody's."""
+    if isinstance(value, dict):
+        return {name: _cleaned(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(member) for member in value]
+    return harmless_line(value) if isinstance(value, str) else value
 
 
 def _heading(report: Report) -> Text:

@@ -14,7 +14,9 @@ import msgspec
 from rich.console import Console
 
 from dragoman.cli import diagnosis
+from dragoman.cli.pipes import print_out, write_out
 from dragoman.cli.serve import gathered
+from dragoman.cli.terminal import drawn, harmless_line
 from dragoman.engines.doctor import Report, examine
 from dragoman.engines.llamacpp import LlamaCppInferenceEngine
 from dragoman.engines.remote import RemoteInferenceEngine
@@ -80,17 +82,20 @@ def run(arguments: argparse.Namespace) -> int:
     reports, failures = asyncio.run(_examined(arguments, settings, entries))
     if arguments.json and reports:
         shown: Any = reports[0] if len(entries) < 2 else reports
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n")
-    elif reports:
-        console = Console(file=sys.stdout, highlight=False)
-        for number, report in enumerate(reports):
-            console.print("\n" * (number > 0), end="")
-            diagnosis.show(console, report)
+        unwritten = write_out(msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n")
+    else:
+        unwritten = print_out(drawn(lambda console: _tables(console, reports)))
     for failure in failures:
-        print(f"dragoman: {failure}", file=sys.stderr)
+        print(f"dragoman: {harmless_line(failure)}", file=sys.stderr)
     if failures:
         return 2
-    return 0 if all(report.works for report in reports) else 1
+    return unwritten or (0 if all(report.works for report in reports) else 1)
+
+
+def _tables(console: Console, reports: list[Report]) -> None:
+    for number, report in enumerate(reports):
+        console.print("\n" * (number > 0), end="")
+        diagnosis.show(console, report)
 
 
 def _for_settings(arguments: argparse.Namespace) -> argparse.Namespace:
@@ -138,10 +143,18 @@ async def _examined(
     for entry in entries:
         try:
             engine = RemoteInferenceEngine(entry, timeouts, settings.limits)
+            _check_key(entry, engine.secret)
             reports.append(await _one(engine, arguments.model or "", entry.url, seconds))
         except SettingsError as error:
             failures.append(error.message)
     return reports, failures
+
+
+def _check_key(entry: EngineEntry, key: str) -> None:
+    """`SettingsError` for a key with which no request could be written."""
+    if not key.isprintable():
+        source = f"the environment variable {entry.key_env}" if not entry.key else "`key`"
+        raise SettingsError(f"{entry.url}: the key of {source} holds what no header can, as a line break")
 
 
 async def _one(engine: RemoteInferenceEngine, model: str, shown: str, seconds: float) -> Report:

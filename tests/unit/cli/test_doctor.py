@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from dragoman.cli.main import main
 from dragoman.engines.doctor import Report
 from tests.support.dialogues import PARROT
 from tests.support.fake_able import NOTHING, Able, able
-from tests.support.fake_openai import FakeOpenAI, reply
+from tests.support.fake_openai import Answer, FakeOpenAI, reply, whole
 
 # What the parrot on llama.cpp shows.
 PARROT_RESULTS = {
@@ -167,14 +169,68 @@ def test_a_timeout_that_is_none(seconds: str, capsys: pytest.CaptureFixture[str]
     assert "argument --timeout: invalid" in capsys.readouterr().err
 
 
-def test_a_person_at_a_terminal_sees_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_at_a_terminal_sees_what_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(doctor, "Console", lambda **_: console)
     with served(Able()) as fake:
         assert main(["doctor", fake.url]) == 0
     assert "asking http" in screen.getvalue()
-    assert "\x1b[32myes" in screen.getvalue()
+    assert "\x1b[32myes" in capsys.readouterr().out
+
+
+def test_what_an_engine_says_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    model = "m\x1b]0;title\x07\nIt works"
+    with served(NOTHING) as fake:
+        fake.routes["/v1/models"] = reply({"data": [{"id": model}]})
+        fake.routes["/v1/chat/completions"] = reply(whole("red \x1b[31mor\x9b2J blue"))
+        main(["doctor", fake.url])
+    out = capsys.readouterr().out
+    assert "model m]0;title It works\n" in out
+    assert 'answers "red [31mor2J blue"' in out
+    assert {letter for letter in out if not letter.isprintable()} == {"\n"}
+
+
+def test_what_an_engine_says_of_a_failure_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    with served(NOTHING) as fake:
+        fake.routes["/v1/models"] = reply({"error": {"message": "no", "type": "\x1b[2J"}}, 404)
+        assert main(["doctor", fake.url]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_key_that_no_header_can_hold(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "a\r\nb")
+    with served(NOTHING) as fake:
+        for option, source in (("--key=a\nb", "`key`"), ("--key-env=MY_KEY", "variable MY_KEY")):
+            assert main(["doctor", fake.url, option]) == 2
+            said = capsys.readouterr().err
+            assert f"{source} holds what no header can" in said
+            assert said.count("\n") == 1
+        assert fake.seen == []
+
+
+def test_a_list_of_models_that_is_too_deep(capsys: pytest.CaptureFixture[str]) -> None:
+    with served(NOTHING) as fake:
+        fake.routes["/v1/models"] = Answer(pieces=[b'{"data":%b' % (b"[" * 100_000)])
+        assert main(["doctor", fake.url]) == 2
+    said = capsys.readouterr().err
+    assert "--model names one" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is played by /dev/full")
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_full_disk_is_one_line(option: list[str]) -> None:
+    with served(NOTHING) as fake, Path("/dev/full").open("wb") as full:
+        program = [sys.executable, "-m", "dragoman", "doctor", fake.url, *option]
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (2, b"dragoman: cannot write: No space left on device\n")
 
 
 @pytest.mark.engine

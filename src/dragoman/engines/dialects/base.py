@@ -39,7 +39,7 @@ class Reply(msgspec.Struct, frozen=True):
             return None
         try:
             return msgspec.json.decode(self.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
 
@@ -219,7 +219,7 @@ def decode_answer(data: bytes, kind: type[T], decoder: msgspec.json.Decoder[T]) 
     """A wire value; known departures (nulls, arguments as objects) are mended, else `EngineFaultError`."""
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as first:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as first:
         try:
             return msgspec.convert(repaired(msgspec.json.decode(data)), kind)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):

@@ -101,7 +101,7 @@ def error_in_body(raw: bytes) -> DragomanError | None:
     """The error that stands where an answer should, in any of the shapes in use; None if there is none."""
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if isinstance(value, dict) and (value.get("error") is not None or value.get("object") == "error"):
         return error_in_stream(value.get("error") or value, raw)
@@ -122,7 +122,7 @@ def _labels(said: EngineError) -> str:
 def _decoded(body: bytes) -> EngineError | None:
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if isinstance(value, dict):
         return _read(value.get("error") or value)

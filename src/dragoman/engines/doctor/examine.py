@@ -21,6 +21,8 @@ Told = Callable[[str], None]
 
 # One question may be too much for a server, two in a row without an answer are a server that is gone.
 _PATIENCE = 2
+# Of what can be decoded, some is still too deep to be gone through.
+_TOO_DEEP = "an answer that is nested too deeply to be read"
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -124,6 +126,8 @@ async def _tried(probe: Probe, subject: Subject) -> Shown:
         return Shown("failed", error.message, silent=True)
     except DragomanError as error:
         return Shown("failed", short(error.log_detail or error.message))
+    except RecursionError:
+        return Shown("failed", _TOO_DEEP)
 
 
 # ---- what the rows come to ---------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ async def structured(subject: Subject) -> Shown:
 def _is_word(text: str) -> bool:
     try:
         return bool(msgspec.json.decode(text) == WORD)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
 
 

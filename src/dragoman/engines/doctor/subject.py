@@ -120,6 +120,15 @@ class Subject:
         async with _within(self.seconds):
             return await self.engine.chat_completion(request)
 
+    async def through_stream(self, request: ChatRequest) -> list[ChatChunk]:
+        """The same as a stream's chunks."""
+        async with _within(self.seconds):
+            stream = await self.engine.stream_chat_completion(request)
+            try:
+                return [chunk async for batch in stream for chunk in batch]
+            finally:
+                await stream.aclose()
+
     async def count(self, request: ChatRequest) -> int:
         """The engine's count of a prompt."""
         async with _within(self.seconds):

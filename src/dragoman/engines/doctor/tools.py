@@ -193,15 +193,35 @@ async def tool_stream(subject: Subject) -> Shown:
     if not subject.takes_tools:
         return _NO_TOOLS
     choice = None if subject.saw("tools") else ToolChoice("required")
-    said = await subject.plain_stream(subject.request(user(WEATHER), tools=TOOLS, tool_choice=choice))
-    if said.error is not None:
-        return refused(said)
+    request = subject.request(user(WEATHER), tools=TOOLS, tool_choice=choice)
+    said = await subject.plain_stream(request)
     pieces = sum(map(_argument_pieces, said.chunks))
-    if not pieces:
-        return Shown("not shown", "no call in the stream")
-    if pieces <= len(said.calls):
+    if said.error is None and pieces:
+        return _in_pieces(pieces, len(said.calls))
+    alone = Shown("not shown", "no call in the stream") if said.error is None else refused(said)
+    return await _stream_or_through(subject, request, alone)
+
+
+def _in_pieces(pieces: int, calls: int) -> Shown:
+    if pieces <= calls:
         return Shown("partly", "each call in one piece", "whole calls")
     return Shown("yes", f"arguments in {pieces} pieces")
+
+
+async def _stream_or_through(subject: Subject, request: ChatRequest, alone: Shown) -> Shown:
+    """The same stream by Dragoman's own way, where the engine's own has no call."""
+    try:
+        chunks = await subject.through_stream(request)
+    except DragomanError:
+        return alone
+    parts = [part for chunk in chunks for choice in chunk.choices for part in choice.delta.tool_calls or ()]
+    pieces = sum(1 for part in parts if part.function is not None and part.function.arguments)
+    if not pieces:
+        return alone
+    calls = sum(1 for part in parts if part.function is not None and part.function.name)
+    shown = _in_pieces(pieces, calls)
+    evidence = f"alone: {alone.evidence}; through Dragoman: {shown.evidence}"
+    return Shown(shown.outcome, evidence, shown.result or _BY_US)
 
 
 def _argument_pieces(chunk: dict[str, Any]) -> int:
@@ -214,11 +234,36 @@ async def tool_results(subject: Subject) -> Shown:
     """A call and its result in the history."""
     turns = (user(WEATHER), called())
     seen = await carries(subject, [*turns, result(MARK)], [*turns, result("x")], tools=TOOLS)
-    if seen.refusal:
-        return Shown("no", seen.refusal)
     if seen.reached is False:
         return Shown("ignored", f"the result is not in the prompt ({seen.how})")
-    said = await subject.plain(subject.request(*turns, result("21 degrees"), tools=TOOLS))
+    request = subject.request(*turns, result("21 degrees"), tools=TOOLS)
+    if seen.refusal:
+        return await _said_through(subject, request, Shown("no", seen.refusal))
+    said = await subject.plain(request)
     if said.error is not None:
-        return refused(said)
-    return Shown("yes", f"says {quoted(said.text or _call_words(said.calls))}")
+        return await _said_through(subject, request, refused(said))
+    if said.calls or _is_words(said.text):
+        return Shown("yes", f"says {quoted(said.text or _call_words(said.calls))}")
+    if said.text.strip():
+        alone = Shown("no", f"a call again, as text: {quoted(said.text)}", "as text")
+    else:
+        alone = Shown("not shown", "an empty answer")
+    return await _said_through(subject, request, alone)
+
+
+async def _said_through(subject: Subject, request: ChatRequest, alone: Shown) -> Shown:
+    """The answer to a result by Dragoman's own way, where the engine alone gives no words."""
+    try:
+        completion = await subject.through(request)
+    except DragomanError:
+        return alone
+    text = completion.choices[0].message.content or ""
+    if not _is_words(text):
+        return alone
+    return Shown("yes", f"alone: {alone.evidence}; through Dragoman: says {quoted(text)}", _BY_US)
+
+
+def _is_words(text: str) -> bool:
+    """Whether a text speaks to people: a call in JSON, or in a model's own markup, does not."""
+    bare = text.strip().removeprefix("```json").strip("`").strip()
+    return bool(bare) and not _looks_like_call(bare) and not bare.startswith(("{", "[{"))
