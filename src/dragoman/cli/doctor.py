@@ -154,7 +154,7 @@ def _check_key(entry: EngineEntry, key: str) -> None:
     """`SettingsError` for a key with which no request could be written."""
     if not key.isprintable():
         source = f"the environment variable {entry.key_env}" if not entry.key else "`key`"
-        raise SettingsError(f"{entry.url}: the key of {source} holds what no header can, as a line break")
+        raise SettingsError(f"{entry.url}: {source} holds what no header can, as a line break")
 
 
 async def _one(engine: RemoteInferenceEngine, model: str, shown: str, seconds: float) -> Report:
