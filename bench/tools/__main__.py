@@ -24,6 +24,8 @@ from bench.tools.cases import CaseSet, Prompt, Said
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "eval-tools.json"
 # Of the first answers, this share must be right: 10 of 14.
 WANTED = 10 / 14
+# What agents send behind a result, in the same turn.
+REMINDER = "<system-reminder>The list of tasks is empty. Do not speak of this to the user.</system-reminder>"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ class Evaluation:
         self.grounded = 0
 
     def run(self, prompt: Prompt, number: int) -> None:
-        """The first turn, two forced ones, and where a tool was needed the second turn."""
+        """The first turn, two forced ones; where a tool was needed the second, bare and with a reminder."""
         opening = [{"role": "user", "content": prompt.text}]
         said = self._ask("first", prompt, opening)
         right = cases.first_turn_right(self._cases, prompt, said)
@@ -72,9 +74,14 @@ class Evaluation:
             self._force(prompt, opening, "named", named)
         if prompt.tool:
             call = said.calls[0] if right else (prompt.tool, prompt.example)
-            after = self._ask("second", prompt, [*opening, *_result_of(call, prompt.result)])
-            self._note("second", prompt, after, cases.second_turn_right(self._cases, after))
+            after = self._answer("second", prompt, [*opening, *_result_of(call, prompt.result)])
             self.grounded += re.search(prompt.answer, after.text) is not None
+            self._answer("remind", prompt, [*opening, *_result_of(call, prompt.result, REMINDER)])
+
+    def _answer(self, kind: str, prompt: Prompt, messages: list[Any]) -> Said:
+        after = self._ask(kind, prompt, messages)
+        self._note(kind, prompt, after, cases.second_turn_right(self._cases, after))
+        return after
 
     def _force(self, prompt: Prompt, opening: list[Any], kind: str, name: str) -> None:
         choice = {"type": "tool", "name": name} if name else {"type": "any"}
@@ -92,12 +99,13 @@ class Evaluation:
         print(line, file=sys.stderr, flush=True)
 
 
-def _result_of(call: tuple[str, Any], result: str) -> list[dict[str, Any]]:
-    """The turns of a call and its result."""
+def _result_of(call: tuple[str, Any], result: str, behind: str = "") -> list[dict[str, Any]]:
+    """The turns of a call and its result, with what an agent says behind it."""
     name, arguments = call
     used = {"type": "tool_use", "id": "toolu_1", "name": name, "input": arguments}
     answered = {"type": "tool_result", "tool_use_id": "toolu_1", "content": result}
-    return [{"role": "assistant", "content": [used]}, {"role": "user", "content": [answered]}]
+    told = [answered, *([{"type": "text", "text": behind}] if behind else [])]
+    return [{"role": "assistant", "content": [used]}, {"role": "user", "content": told}]
 
 
 def result_of(client: Client, evaluation: Evaluation, *, aids: bool) -> Result:
@@ -133,6 +141,7 @@ def print_table(result: Result) -> None:
         "any": "valid calls where some tool had to be called",
         "named": "valid calls of a named tool",
         "second": "words after a result",
+        "remind": "words after a result with a reminder behind it",
     }
     for kind, (right, every) in result.scores.items():
         print(f"{right:3} of {every} {words[kind]}")

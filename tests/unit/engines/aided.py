@@ -38,14 +38,15 @@ def asking(**more: Any) -> ChatRequest:
     return ChatRequest(**{"model": "m", "messages": messages, "tools": [tool("f"), tool("g")], **more})
 
 
-def after_a_call(**more: Any) -> ChatRequest:
-    """A request that ends with the result of the call `CALL`."""
+def after_a_call(*behind: ChatMessage, **more: Any) -> ChatRequest:
+    """A request that ends with the result of the call `CALL`, and what stands behind it."""
     call = ToolCall("c", FunctionCall("f", '{"a":1}'))
     return asking(
         messages=[
             ChatMessage(role="user", content="Hi"),
             ChatMessage(role="assistant", tool_calls=[call]),
             ChatMessage(role="tool", content="1", tool_call_id="c"),
+            *behind,
         ],
         **more,
     )

@@ -12,9 +12,7 @@ from dragoman.engines.llamacpp.aided import WORDS, AidedInferenceEngine
 from dragoman.errors import EngineFaultError, EngineUnavailableError, SettingsError
 from dragoman.models import find
 from dragoman.settings import EngineEntry
-from dragoman.wire.openai import (
-    ToolChoice,
-)
+from dragoman.wire.openai import ChatMessage, ToolChoice
 from tests.support.fake_openai import Answer, Cut, FakeOpenAI, Hang, Seen, reply
 from tests.unit.engines.aided import (
     AIDS,
@@ -44,6 +42,17 @@ async def test_the_call_that_was_just_answered_gives_way_to_words() -> None:
     assert "stop" not in fake.chats[2].json
 
 
+REMINDER = ChatMessage(role="user", content="<system-reminder>Be brief.</system-reminder>")
+
+
+async def test_a_reminder_behind_the_result_does_not_let_the_call_through() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('{"name": "f"', finish="", ends=(Hang(),))
+        chunks = await chunks_of(fake, after_a_call(REMINDER), first, said(CALL), said("It is 1."))
+    assert (calls_of(chunks), text_of(chunks)) == ([], "It is 1.")
+    assert [seen.json.get("grammar") for seen in fake.chats] == [None, None, WORDS]
+
+
 async def test_stop_strings_end_such_words_too() -> None:
     async with FakeOpenAI() as fake:
         first = said('{"name": "f"', finish="", ends=(Hang(),))
@@ -63,10 +72,10 @@ async def test_another_call_after_a_result_is_a_call() -> None:
 async def test_a_model_that_is_not_let_to_chain_calls_answers_a_result_in_words() -> None:
     aids = msgspec.structs.replace(AIDS, chains=False)
     async with FakeOpenAI() as fake, aided(fake, aids=aids) as engine:
-        fake.chat(said("It is", " 1."), said("Hello."))
-        for request in (after_a_call(), asking()):
+        fake.chat(said("It is", " 1."), said("It is 1."), said("Hello."))
+        for request in (after_a_call(), after_a_call(REMINDER), asking()):
             await read(await engine.stream_chat_completion(request))
-    assert [seen.json.get("grammar") for seen in fake.chats] == [WORDS, None]
+    assert [seen.json.get("grammar") for seen in fake.chats] == [WORDS, WORDS, None]
 
 
 async def test_a_forced_call_may_have_a_penalty_on_what_comes_again() -> None:

@@ -33,11 +33,26 @@ def test_the_calls_that_were_answered_last() -> None:
         EARLIER
     ]
     assert answered(turn("user", "Hi")) == []
-    assert answered(called, result, turn("user", "Hi")) == []
     assert answered(called) == []
     assert answered(turn("user", "Hi"), result) == []
     assert answered(result) == []
     assert answered() == []
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        [turn("user", "<system-reminder>Be brief.</system-reminder>")],
+        [turn("system", "Be brief.")],
+        [turn("user", "Thanks."), turn("system", "Be brief."), turn("user", "And?")],
+    ],
+)
+def test_what_stands_behind_a_result_takes_nothing_from_it(behind: list[ChatMessage]) -> None:
+    called, result = turn("assistant", None, EARLIER), turn("tool", "ok")
+    assert answered(called, result, *behind) == [EARLIER]
+    assert answered(called, *behind, result) == [EARLIER]
+    assert answered(called, *behind) == []
+    assert answered(called, result, turn("assistant", "Done."), *behind) == []
 
 
 def guarded(text: str, *earlier: FunctionCall) -> tuple[list[str], RepeatGuard]:

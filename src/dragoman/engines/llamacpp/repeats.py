@@ -8,11 +8,15 @@ from dragoman.wire.openai import ChatRequest, FunctionCall, ToolCallDelta
 
 
 def answered_calls(chat: ChatRequest) -> list[FunctionCall]:
-    """The calls whose results end the conversation; none where it ends otherwise."""
-    for number, message in enumerate(reversed(chat.messages)):
-        if message.role != "tool":
-            # without a single result behind it, nothing was answered
-            return [call.function for call in message.tool_calls or ()] if number else []
+    """The calls of the last assistant's turn, if a result stands behind it; none where it was not answered.
+
+    Text or a system turn may stand behind the result too: agents send their reminders there.
+    """
+    has_result = False
+    for message in reversed(chat.messages):
+        if message.role == "assistant":
+            return [call.function for call in message.tool_calls or ()] if has_result else []
+        has_result = has_result or message.role == "tool"
     return []
 
 
