@@ -179,15 +179,6 @@ async def test_a_forced_call_is_asked_for_at_once(choice: ToolChoice, number: in
     assert (len(body["tools"]), "stop" in body) == (2, False)
 
 
-async def test_a_schema_that_cannot_be_followed_gives_way_to_any_object() -> None:
-    refused = reply({"error": {"code": 400, "message": "JSON schema error at #", "type": "x"}}, 400)
-    async with FakeOpenAI() as fake:
-        chunks = await chunks_of(fake, asking(tool_choice=ToolChoice("required")), refused, said(CALL))
-    assert calls_of(chunks) == [("f", ""), (None, '{"a": 1}')]
-    form = fake.chats[1].json["response_format"]["json_schema"]["schema"]["anyOf"][0]
-    assert form["properties"]["arguments"] == {"type": "object"}
-
-
 async def test_a_prompt_that_is_too_long_is_not_asked_twice() -> None:
     full = {"code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": 600, "n_ctx": 500}
     async with FakeOpenAI() as fake:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dragoman.engines.llamacpp.aids import Way, aided, call_request, chosen, first_request, way_of
-from dragoman.engines.llamacpp.schema import call_format, loose_call_format
+from dragoman.engines.llamacpp.schema import call_format, loose, shape_of
 from dragoman.models.aids import PromptAids
 from dragoman.wire.openai import (
     ChatMessage,
@@ -174,6 +174,24 @@ def test_a_property_that_is_called_ref_is_no_reference() -> None:
     assert schema_of(call_format([tool("f", schema)]))["$defs"]["arguments0"] == schema
 
 
+def test_the_shape_keeps_names_and_what_is_required() -> None:
+    def shape(schema: dict[str, Any]) -> Any:
+        found = shape_of(tool("f", schema))
+        return None if found is None else msgspec.json.decode(found.function.parameters)
+
+    properties = {"a": {"type": "string", "format": "odd"}, "b": {"$ref": "#/none"}}
+    whole = {"type": "object", "properties": properties, "required": ["a", "c"], "allOf": []}
+    names: dict[str, Any] = {"a": {}, "b": {}, "c": {}}
+    assert shape(whole) == {"type": "object", "properties": names, "required": ["a", "c"]}
+    nameless: list[dict[str, Any]] = [
+        {},
+        {"properties": {}},
+        {"properties": [], "required": ["a"]},
+        {"required": "a"},
+    ]
+    assert [shape(one) for one in nameless] == [None] * 4
+
+
 def test_the_loose_form_takes_any_object() -> None:
-    schema = schema_of(loose_call_format([tool("f", {"type": "object", "required": ["a"]})]))
-    assert schema["anyOf"][0]["properties"] == {"name": {"const": "f"}, "arguments": {"type": "object"}}
+    schema = schema_of(call_format([loose(tool("f", {"type": "object", "required": ["a"]}))]))
+    assert schema["$defs"] == {"arguments0": {"type": "object"}}

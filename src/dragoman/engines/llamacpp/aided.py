@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from dragoman.engines.base import ChatStream
 from dragoman.engines.dialects.base import Ask, Dialect
-from dragoman.engines.dialects.errors import ContextOverflowError
 from dragoman.engines.llamacpp.aided_stream import AidedStream, Asker, CallStream
 from dragoman.engines.llamacpp.aids import Way, call_request, chosen, first_request, way_of
+from dragoman.engines.llamacpp.forms import CallForms, Send
 from dragoman.engines.llamacpp.recogniser import CallRecogniser
 from dragoman.engines.llamacpp.repeats import RepeatGuard, answered_calls
-from dragoman.engines.llamacpp.schema import loose_call_format
 from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.engines.stops import StopFilter
-from dragoman.errors import DragomanError, InvalidRequestError, SettingsError
+from dragoman.errors import DragomanError, SettingsError
 from dragoman.models.aids import PromptAids
 from dragoman.models.catalogue import find
 from dragoman.settings import EngineEntry, Limits, Timeouts
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatRequest, ChatTool
+from dragoman.wire.openai import ChatRequest
 
-Send = Callable[[ChatRequest, Mapping[str, Any]], Awaitable[ChatStream]]
 # In llama.cpp's notation: any text but one that begins like a call, or with white space before one.
 WORDS = r"root ::= [^{<\x60\x20\x09\x0A\x0D] [^\x00]*"
 
@@ -59,6 +57,7 @@ class AidedInferenceEngine(RemoteInferenceEngine):
             raise SettingsError(f'engines: aids need dialect = "llamacpp", not "{entry.dialect}"')
         super().__init__(entry, timeouts, limits)
         self._aids = find(entry.aids).aids if aids is None and entry.aids else aids
+        self._forms = CallForms(self._raw)
 
     async def capabilities(self, model: str) -> EngineCapabilities:
         """What the server can do with a model; with aids it calls one tool at a time."""
@@ -84,9 +83,9 @@ class AidedInferenceEngine(RemoteInferenceEngine):
             return await super()._stream(first, dialect, capabilities)
         if way is Way.FORCE:
             more = {"repeat_penalty": aids.forced_penalty}
-            return CallStream(await called(self._raw, first, chosen(request), more))
+            return CallStream(await self._forms.called(first, chosen(request), more))
         recogniser = CallRecogniser({tool.function.name for tool in request.tools}, aids.fences, aids.marks)
-        asker = _Asker(self._raw, self._transport.ask, first, request)
+        asker = _Asker(self._raw, self._forms, self._transport.ask, first, request)
         answered = answered_calls(request)
         words = {} if aids.chains or not answered else {"grammar": WORDS}
         stream = await self._raw(first, {"seed": asker.seed, **words})
@@ -103,9 +102,12 @@ class AidedInferenceEngine(RemoteInferenceEngine):
 class _Asker(Asker):
     """Asks again in the slot that has the prompt in its cache. It is found by the seed that this makes up."""
 
-    def __init__(self, send: Send, ask: Ask, first: ChatRequest, request: ChatRequest) -> None:
+    def __init__(
+        self, send: Send, forms: CallForms, ask: Ask, first: ChatRequest, request: ChatRequest
+    ) -> None:
         self.seed = secrets.randbits(31)
         self._send = send
+        self._forms = forms
         self._ask = ask
         self._first = first
         self._request = request
@@ -116,7 +118,7 @@ class _Asker(Asker):
         asked = call_request(self._first, tools)
         if asked.max_tokens is not None:
             asked.max_tokens = max(1, asked.max_tokens - spent)
-        return await called(self._send, asked, tools, await self._freed(running))
+        return await self._forms.called(asked, tools, await self._freed(running))
 
     async def words(self, running: ChatStream) -> ChatStream:
         """An answer that begins with none of the characters that a call begins with."""
@@ -132,16 +134,3 @@ class _Asker(Asker):
         await running.aclose()
         ours = [slot.id for slot in slots if slot.is_processing and slot.params.seed == self.seed]
         return {"seed": self.seed, **({"id_slot": ours[0]} if ours else {})}
-
-
-async def called(
-    send: Send, asked: ChatRequest, tools: list[ChatTool], more: Mapping[str, Any]
-) -> ChatStream:
-    """The stream of a call; where llama.cpp cannot follow its schema, the arguments are any object."""
-    try:
-        return await send(asked, more)
-    except ContextOverflowError:
-        raise
-    except InvalidRequestError:
-        loose = msgspec.structs.replace(asked, response_format=loose_call_format(tools))
-        return await send(loose, more)

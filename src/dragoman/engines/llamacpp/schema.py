@@ -13,6 +13,13 @@ from dragoman.wire.openai import ChatTool, JsonFormat
 _PLACE = "#/$defs/"
 
 
+class _Named(msgspec.Struct):
+    """What a schema says by name."""
+
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+
+
 def call_format(tools: Sequence[ChatTool]) -> JsonFormat:
     """The form of an answer that is one call of one of the tools."""
     arguments: dict[str, Any] = {}
@@ -26,10 +33,27 @@ def call_format(tools: Sequence[ChatTool]) -> JsonFormat:
     return JsonFormat(schema=msgspec.Raw(msgspec.json.encode(schema)), name="call")
 
 
-def loose_call_format(tools: Sequence[ChatTool]) -> JsonFormat:
-    """The same with any object as arguments, for an engine that cannot follow a tool's own schema."""
-    schema = {"anyOf": [_call(tool.function.name, {"type": "object"}) for tool in tools]}
-    return JsonFormat(schema=msgspec.Raw(msgspec.json.encode(schema)), name="call")
+def shape_of(tool: ChatTool) -> ChatTool | None:
+    """The tool with only its arguments' names and which are required; None where its schema says no names."""
+    try:
+        schema = msgspec.json.decode(tool.function.parameters, type=_Named)
+    except msgspec.ValidationError:
+        return None
+    names = dict.fromkeys([*schema.properties, *schema.required])
+    if not names:
+        return None
+    shape = {"type": "object", "properties": {name: {} for name in names}, "required": schema.required}
+    return _with_schema(tool, shape)
+
+
+def loose(tool: ChatTool) -> ChatTool:
+    """The tool with any object as arguments."""
+    return _with_schema(tool, {"type": "object"})
+
+
+def _with_schema(tool: ChatTool, schema: dict[str, Any]) -> ChatTool:
+    raw = msgspec.Raw(msgspec.json.encode(schema))
+    return msgspec.structs.replace(tool, function=msgspec.structs.replace(tool.function, parameters=raw))
 
 
 def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
