@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from dragoman.engines.llamacpp.aided import WORDS, AidedInferenceEngine
-from dragoman.errors import EngineFaultError, EngineUnavailableError, SettingsError
+from dragoman.errors import EngineFaultError, EngineUnavailableError, InvalidRequestError, SettingsError
 from dragoman.models import find
 from dragoman.settings import EngineEntry
 from dragoman.wire.openai import ChatMessage, ToolChoice
@@ -113,6 +113,19 @@ async def test_what_is_counted_is_what_is_asked(more: dict[str, Any]) -> None:
         shaping = ("messages", "tools", "tool_choice")
         assert [counted.get(key) for key in shaping] == [asked.get(key) for key in shaping]
         assert "response_format" not in counted
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("required"), ToolChoice("function", "f")])
+async def test_a_forced_call_behind_a_begun_answer_is_refused_by_name(choice: ToolChoice) -> None:
+    begun = ChatMessage(role="assistant", content="So")
+    request = after_a_call(begun, tool_choice=choice, continue_final=True)
+    async with FakeOpenAI() as fake, aided(fake) as engine:
+        for asked in (engine.stream_chat_completion, engine.chat_completion, engine.count_tokens):
+            with pytest.raises(
+                InvalidRequestError, match=r"^tool_choice: a forced call cannot continue an ass"
+            ):
+                await asked(request)
+    assert fake.chats == []
 
 
 async def test_closing_hangs_up_while_listening_and_while_a_call_comes() -> None:

@@ -141,9 +141,7 @@ def test_the_tools_of_which_one_is_called() -> None:
 
 def test_a_call_keeps_all_tools_in_the_prompt() -> None:
     tools = [tool("f"), tool("g")]
-    asked = call_request(asking(tools=tools, continue_final=True), tools[:1])
-    assert asked.tools == tools
-    assert not asked.continue_final
+    assert call_request(asking(tools=tools), tools[:1]).tools == tools
 
 
 def test_the_form_of_one_call_of_several() -> None:

@@ -7,8 +7,14 @@ from enum import Enum, auto
 import msgspec
 
 from dragoman.engines.llamacpp.schema import call_format
+from dragoman.errors import InvalidRequestError
 from dragoman.models.aids import PromptAids
 from dragoman.wire.openai import ChatMessage, ChatRequest, ChatTool, TextPart, ToolChoice
+
+PREFILLED_CALL = (
+    "tool_choice: a forced call cannot continue an assistant turn; end the messages with a user turn, "
+    "or use tool_choice auto or none"
+)
 
 
 class Way(Enum):
@@ -38,10 +44,15 @@ def aided(chat: ChatRequest, aids: PromptAids) -> ChatRequest:
 
 
 def first_request(chat: ChatRequest, aids: PromptAids) -> ChatRequest:
-    """What the engine is asked first: its prompt is the one that is counted and billed."""
+    """What the engine is asked first: its prompt is the one that is counted and billed.
+
+    Raises `InvalidRequestError` where a call is forced in the middle of an assistant's turn.
+    """
     asked = aided(chat, aids)
     way = way_of(chat)
     if way is Way.FORCE:
+        if chat.continue_final:
+            raise InvalidRequestError(PREFILLED_CALL)
         return call_request(asked, chosen(chat))
     if way is Way.LISTEN:
         # The tools stay in the prompt; the engine's own reading of calls is off. Stop strings are matched on
@@ -59,7 +70,6 @@ def call_request(asked: ChatRequest, tools: list[ChatTool]) -> ChatRequest:
         tool_choice=ToolChoice("none"),
         parallel_tool_calls=None,
         response_format=call_format(tools),
-        continue_final=False,
         stop=[],
     )
 
