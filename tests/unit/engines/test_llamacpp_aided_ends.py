@@ -53,6 +53,20 @@ async def test_a_reminder_behind_the_result_does_not_let_the_call_through() -> N
     assert [seen.json.get("grammar") for seen in fake.chats] == [None, None, WORDS]
 
 
+async def test_a_repeat_behind_text_ends_the_answer_there() -> None:
+    async with FakeOpenAI() as fake:
+        first = said("Let me", " see. <tool", '_call>{"name": "f"', finish="", ends=(Hang(),))
+        second = said(
+            '{"name": "f", "arguments": {"a"', ": 1}}", prompt=20, cached=19, finish="", ends=(Hang(),)
+        )
+        chunks = await chunks_of(fake, after_a_call(max_tokens=9), first, second, said("Let me see."))
+        await until(lambda: fake.chats[1].hung_up)
+    assert (calls_of(chunks), text_of(chunks)) == ([], "Let me see. ")
+    # what was shown is billed, and nothing is shown twice
+    assert (end_of(chunks), billed(chunks)) == (("stop", None), (20, 8, 2))
+    assert [seen.json["max_tokens"] for seen in fake.chats] == [9, 7]
+
+
 async def test_stop_strings_end_such_words_too() -> None:
     async with FakeOpenAI() as fake:
         first = said('{"name": "f"', finish="", ends=(Hang(),))

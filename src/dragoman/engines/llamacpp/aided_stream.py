@@ -72,7 +72,8 @@ class _Stage(Enum):
 class AidedStream(ChatStream):
     """An answer that may turn out to be a call; then the call is asked for in its place.
 
-    A call that only repeats the one whose result has just come is not shown: words are asked for instead.
+    A call that only repeats the one whose result has just come is not shown: words are asked for instead,
+    unless there were words before it; then the answer ends with these.
     What is billed is the first answer's prompt, and the tokens of the answer that is shown.
     """
 
@@ -94,6 +95,7 @@ class AidedStream(ChatStream):
         # tokens of the first answer up to the last that was shown, and up to the last thought
         self._shown = 0
         self._thought = 0
+        self._has_text = False
         self._unseen = 0  # tokens of thought in a later answer, which are not shown
         self._stage = _Stage.LISTENING
         self._is_closed = False
@@ -143,10 +145,18 @@ class AidedStream(ChatStream):
                 chunk.usage = _billed(self._prompt, self._shown + sampled - self._unseen)
         if self._stage is _Stage.WORDS:
             return self._stops.feed(batch)
-        if self._guard.is_repeat:
-            await self._turn_to(await self._asker.words(self._stream), _Stage.WORDS)
-            return []
-        return batch
+        if not self._guard.is_repeat:
+            return batch
+        if self._has_text:
+            await self.aclose()
+            return [self._end()]
+        await self._turn_to(await self._asker.words(self._stream), _Stage.WORDS)
+        return []
+
+    def _end(self) -> ChatChunk:
+        """The end of an answer that is nothing but what was shown of the first one."""
+        usage = _billed(self._prompt, self._shown) if self._prompt is not None else None
+        return ChatChunk(choices=[ChunkChoice(delta=ChatDelta(), finish_reason="stop")], usage=usage)
 
     def _heard(self, batch: list[ChatChunk]) -> list[ChatChunk]:
         """What may be shown of the first answer's batch; nothing from where it is known to be a call."""
@@ -169,6 +179,7 @@ class AidedStream(ChatStream):
         if choice.finish_reason is not None and self._recogniser.verdict is not Verdict.CALL:
             shown += self._recogniser.flush()
         delta.content = shown or None
+        self._has_text = self._has_text or bool(shown)
 
     def _count(self, delta: ChatDelta, usage: ChatUsage | None) -> None:
         if usage is not None and delta.reasoning:
