@@ -25,7 +25,7 @@ from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatRequest
 
 # In llama.cpp's notation: any text but one that begins like a call, or with white space before one.
-WORDS = r"root ::= [^{<\x60\x20\x09\x0A\x0D] [^\x00]*"
+WORDS = r"root ::= [^{<>\x60\x20\x09\x0A\x0D] [^\x00]*"
 
 
 class _SlotParams(msgspec.Struct):
