@@ -172,6 +172,15 @@ def test_a_property_that_is_called_ref_is_no_reference() -> None:
     assert schema_of(call_format([tool("f", schema)]))["$defs"]["arguments0"] == schema
 
 
+def test_values_that_look_like_references_stay() -> None:
+    value = {"$ref": "#/here"}
+    held = {"const": value, "enum": [value], "default": value, "examples": [value]}
+    schema = {"type": "object", "properties": {"a": held, "default": value, "enum": {"items": value}}}
+    moved = schema_of(call_format([tool("f", schema)]))["$defs"]["arguments0"]["properties"]
+    there = {"$ref": "#/$defs/arguments0/here"}
+    assert moved == {"a": held, "default": there, "enum": {"items": there}}
+
+
 def test_the_shape_keeps_names_and_what_is_required() -> None:
     def shape(schema: dict[str, Any]) -> Any:
         found = shape_of(tool("f", schema))

@@ -11,6 +11,9 @@ from dragoman.wire.openai import ChatTool, JsonFormat
 
 # Where the schemas of the arguments stand, so that references inside of one can be rewritten.
 _PLACE = "#/$defs/"
+# Members of a schema that hold values, not schemas, and those that hold schemas by name.
+_VALUES = frozenset({"const", "enum", "default", "example", "examples"})
+_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 
 
 class _Named(msgspec.Struct):
@@ -65,15 +68,21 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _moved(value: Any, place: str) -> Any:
+def _moved(schema: Any, place: str) -> Any:
     """A schema whose references to its own root point to its new place."""
-    if isinstance(value, list):
-        return [_moved(item, place) for item in value]
-    if not isinstance(value, dict):
+    if isinstance(schema, list):
+        return [_moved(one, place) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _moved_member(key, value, place) for key, value in schema.items()}
+
+
+def _moved_member(key: str, value: Any, place: str) -> Any:
+    if key in _VALUES:
         return value
-    return {
-        key: place + item[1:]
-        if key == "$ref" and isinstance(item, str) and (item == "#" or item.startswith("#/"))
-        else _moved(item, place)
-        for key, item in value.items()
-    }
+    if key in _BY_NAME and isinstance(value, dict):
+        # here a key is a name, whatever it reads like
+        return {name: _moved(one, place) for name, one in value.items()}
+    if key == "$ref" and isinstance(value, str) and (value == "#" or value.startswith("#/")):
+        return place + value[1:]
+    return _moved(value, place)
