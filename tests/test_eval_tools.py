@@ -91,7 +91,7 @@ def test_an_evaluation_asks_everything_and_scores_it(capsys: pytest.CaptureFixtu
     result = result_of(client, evaluation, aids=True)
     pairs = {"first": (2, 2), "any": (2, 2), "named": (2, 2)}
     assert result.scores == {**pairs, "second": (1, 1), "remind": (1, 1)}
-    assert (result.grounded, result.miscounts, result.unlike, result.passed) == ((1, 1), [], [], True)
+    assert (result.grounded, result.miscounts, result.unlike, result.passed) == ((2, 2), [], [], True)
     print_table(result)
     said = capsys.readouterr().out
     assert "2 of 2 first answers right" in " ".join(said.split())

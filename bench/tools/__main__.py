@@ -74,14 +74,13 @@ class Evaluation:
             self._force(prompt, opening, "named", named)
         if prompt.tool:
             call = said.calls[0] if right else (prompt.tool, prompt.example)
-            after = self._answer("second", prompt, [*opening, *_result_of(call, prompt.result)])
-            self.grounded += re.search(prompt.answer, after.text) is not None
+            self._answer("second", prompt, [*opening, *_result_of(call, prompt.result)])
             self._answer("remind", prompt, [*opening, *_result_of(call, prompt.result, REMINDER)])
 
-    def _answer(self, kind: str, prompt: Prompt, messages: list[Any]) -> Said:
+    def _answer(self, kind: str, prompt: Prompt, messages: list[Any]) -> None:
         after = self._ask(kind, prompt, messages)
         self._note(kind, prompt, after, cases.second_turn_right(self._cases, after))
-        return after
+        self.grounded += re.search(prompt.answer, after.text) is not None
 
     def _force(self, prompt: Prompt, opening: list[Any], kind: str, name: str) -> None:
         choice = {"type": "tool", "name": name} if name else {"type": "any"}
@@ -120,7 +119,7 @@ def result_of(client: Client, evaluation: Evaluation, *, aids: bool) -> Result:
         model=client.model,
         aids=aids,
         scores=scores,
-        grounded=(evaluation.grounded, scores["second"][1]),
+        grounded=(evaluation.grounded, scores["second"][1] + scores["remind"][1]),
         miscounts=client.miscounts,
         unlike=client.unlike,
         passed=first >= WANTED * every and others and not client.miscounts,
@@ -145,7 +144,9 @@ def print_table(result: Result) -> None:
     }
     for kind, (right, every) in result.scores.items():
         print(f"{right:3} of {every} {words[kind]}")
-    print(f"{result.grounded[0]:3} of {result.grounded[1]} of those hold what the result says (no target)")
+    print(
+        f"{result.grounded[0]:3} of {result.grounded[1]} of these two hold what the result says (no target)"
+    )
     for line in (*result.miscounts, *result.unlike):
         print(line)
     print("passed" if result.passed else "NOT passed")

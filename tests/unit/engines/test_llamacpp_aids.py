@@ -16,6 +16,8 @@ from dragoman.wire.openai import (
     ChatTool,
     FunctionCall,
     FunctionSpec,
+    ImagePart,
+    ImageURL,
     JsonFormat,
     TextPart,
     ToolCall,
@@ -77,6 +79,34 @@ def test_every_result_has_its_sentence_also_without_tools() -> None:
     first, second = turn("tool", "1", tool_call_id="c"), turn("tool", None, tool_call_id="c")
     chat = asking(turn("user", "Hi"), asked, first, asked, second, tools=[])
     assert contents(aided(chat, AIDS)) == ["Hi", None, "1\nNow answer.", None, "Now answer."]
+
+
+REMINDER = "<system-reminder>Be\nbrief.</system-reminder>"
+
+
+@pytest.mark.parametrize("content", [REMINDER, [TextPart(REMINDER)]])
+def test_a_reminder_behind_a_result_stands_before_its_sentence(content: Any) -> None:
+    result = turn("tool", "1", tool_call_id="c")
+    told = [f"1\n\n{REMINDER}\nNow answer."]
+    assert contents(aided(asking(result, turn("user", content), tools=[]), AIDS)) == told
+    assert contents(aided(asking(turn("user", content), tools=[]), AIDS)) == [content]
+    assert contents(aided(asking(result, turn("user", content), tools=[]), PromptAids())) == ["1", content]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "And 2?",
+        f"{REMINDER} And 2?",
+        "<b>And",
+        "<b></b>" * 5000 + "x",
+        [TextPart(REMINDER), ImagePart(ImageURL("data:,"))],
+        None,
+    ],
+)
+def test_what_a_person_says_behind_a_result_stays_a_turn(content: Any) -> None:
+    chat = asking(turn("tool", "1", tool_call_id="c"), turn("user", content), tools=[])
+    assert contents(aided(chat, AIDS)) == ["1\nNow answer.", content]
 
 
 def test_a_longer_conversation_only_adds_to_the_end() -> None:

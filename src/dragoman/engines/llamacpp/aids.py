@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 
 import msgspec
@@ -15,6 +16,9 @@ PREFILLED_CALL = (
     "tool_choice: a forced call cannot continue an assistant turn; end the messages with a user turn, "
     "or use tool_choice auto or none"
 )
+
+# Atomic, as any text may come here: it is read once.
+_tagged = re.compile(r"(?>\s*<(?P<tag>[\w-]+)>.*?</(?P=tag)>)++\s*", re.DOTALL).fullmatch
 
 
 class Way(Enum):
@@ -37,7 +41,7 @@ def way_of(chat: ChatRequest) -> Way:
 
 def aided(chat: ChatRequest, aids: PromptAids) -> ChatRequest:
     """The request with the aids in its messages; every other member is as it was."""
-    messages = [_with_result(message, aids.result) for message in chat.messages]
+    messages = _with_results(chat.messages, aids.result) if aids.result else [*chat.messages]
     if chat.tools:
         _add_policy(messages, aids)
     return msgspec.structs.replace(chat, messages=messages)
@@ -89,8 +93,26 @@ def _add_policy(messages: list[ChatMessage], aids: PromptAids) -> None:
         messages.insert(0, ChatMessage(role="system", content=text))
 
 
-def _with_result(message: ChatMessage, sentence: str) -> ChatMessage:
-    return _extended(message, sentence, "\n") if message.role == "tool" else message
+def _with_results(messages: list[ChatMessage], sentence: str) -> list[ChatMessage]:
+    """The messages with the sentence behind every result, and an agent's reminders before it.
+
+    A reminder that stands behind a result as a turn of its own is what a small model would answer.
+    """
+    found: list[ChatMessage] = []
+    for message in messages:
+        if found and found[-1].role == "tool" and (text := _reminder(message)):
+            found[-1] = _extended(found[-1], text, "\n\n")
+        else:
+            found.append(message)
+    return [_extended(one, sentence, "\n") if one.role == "tool" else one for one in found]
+
+
+def _reminder(message: ChatMessage) -> str:
+    """The text of a user's turn that is all in tags, which marks an agent's own words; else nothing."""
+    content = message.content if message.role == "user" else None
+    if isinstance(content, list) and all(isinstance(part, TextPart) for part in content):
+        content = "\n".join(part.text for part in content if isinstance(part, TextPart))
+    return content if isinstance(content, str) and _tagged(content) else ""
 
 
 def _extended(message: ChatMessage, text: str, between: str) -> ChatMessage:
