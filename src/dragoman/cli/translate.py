@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 
 from dragoman.cli.pipes import standard_input, write_out
+from dragoman.cli.sources import settings_file
 from dragoman.engines.dialects import DIALECTS
 from dragoman.engines.llamacpp.aids import first_request
 from dragoman.errors import InvalidRequestError, SettingsError
 from dragoman.models import CatalogueModel, find
+from dragoman.models.resolve import is_path
 from dragoman.server.ids import new_id
+from dragoman.settings import load_settings
 from dragoman.translate.options import RequestOptions
 from dragoman.translate.request import to_chat
 from dragoman.translate.signature import OpenedThinking
@@ -50,6 +53,9 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument(
         "--model", help="for the embedded engine with this model of the catalogue: with its prompt aids"
     )
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings as TOML; with --model, local.prompt_aids counts"
+    )
     command.set_defaults(run=run)
 
 
@@ -75,7 +81,15 @@ def _target(arguments: argparse.Namespace) -> tuple[str, CatalogueModel | None]:
         return arguments.dialect or "generic", None
     if arguments.dialect not in {None, "llamacpp"}:
         raise SettingsError("--model names a model of the embedded engine, whose dialect is llamacpp")
-    return "llamacpp", find(arguments.model)
+    if is_path(arguments.model):
+        raise SettingsError(
+            "--model takes a name of the catalogue here; a model given by its path has no prompt aids: "
+            "--dialect llamacpp shows what it gets"
+        )
+    served = find(arguments.model)
+    settings = load_settings(settings_file(arguments.config))
+    # what the server would be told not to add is not shown
+    return "llamacpp", served if settings.local.prompt_aids else msgspec.structs.replace(served, aids=None)
 
 
 def translated(body: bytes, dialect: str, served: CatalogueModel | None = None) -> bytes:

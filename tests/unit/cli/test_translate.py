@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -73,10 +74,30 @@ def test_a_model_without_aids_or_without_its_dialect(
     assert msgspec.json.decode(capsys.readouterr().out)["messages"] == REQUEST["messages"]
     for arguments, words in (
         (["--model", "gpt-9"], "no model is named 'gpt-9'"),
+        (["--model", "./other.gguf"], "a model given by its path has no prompt aids"),
         (["--model", "smollm2-135m", "--dialect", "vllm"], "whose dialect is llamacpp"),
     ):
         assert main(["translate", *arguments]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_aids_that_are_turned_off_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "off.toml"
+    file.write_text("[local]\nprompt_aids = false\n", "utf-8")
+    tools = [{"name": "f", "input_schema": {"type": "object"}}]
+    body = msgspec.json.encode({**REQUEST, "tools": tools})
+
+    def sent(*arguments: str) -> Any:
+        fed(monkeypatch, body)
+        assert main(["translate", "--model", find("").name, *arguments]) == 0
+        return msgspec.json.decode(capsys.readouterr().out)
+
+    assert len(sent()["messages"]) == 2
+    assert sent("--config", str(file))["messages"] == REQUEST["messages"]
+    monkeypatch.setenv("DRAGOMAN_LOCAL__PROMPT_AIDS", "false")
+    assert sent()["messages"] == REQUEST["messages"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", msgspec.json.encode({**REQUEST, "thread": {"type": "create"}})])
