@@ -67,6 +67,26 @@ async def test_a_repeat_behind_text_ends_the_answer_there() -> None:
     assert [seen.json["max_tokens"] for seen in fake.chats] == [9, 7]
 
 
+async def test_without_leave_to_call_a_call_gives_way_to_words() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('{"name": "f"', finish="", ends=(Hang(),))
+        chunks = await chunks_of(
+            fake, asking(tool_choice=ToolChoice("none"), stop=["x"]), first, said("It is", " late.")
+        )
+    assert (calls_of(chunks), text_of(chunks)) == ([], "It is late.")
+    assert (end_of(chunks), billed(chunks)) == (("stop", None), (20, 8, 2))
+    assert [seen.json.get("grammar") for seen in fake.chats] == [None, WORDS]
+
+
+async def test_without_leave_to_call_words_before_a_call_are_all() -> None:
+    async with FakeOpenAI() as fake:
+        first = said('So <tool_call>{"name": "f"', finish="", ends=(Hang(),))
+        chunks = await chunks_of(fake, asking(tool_choice=ToolChoice("none")), first)
+        await until(lambda: fake.chats[0].hung_up)
+    assert (calls_of(chunks), text_of(chunks), end_of(chunks)) == ([], "So ", ("stop", None))
+    assert (billed(chunks), len(fake.chats)) == ((20, 8, 1), 1)
+
+
 async def test_stop_strings_end_such_words_too() -> None:
     async with FakeOpenAI() as fake:
         first = said('{"name": "f"', finish="", ends=(Hang(),))

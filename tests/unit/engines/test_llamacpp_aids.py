@@ -133,7 +133,8 @@ def test_empty_aids_add_nothing() -> None:
     [
         ({}, Way.LISTEN),
         ({"tool_choice": ToolChoice("auto")}, Way.LISTEN),
-        ({"tool_choice": ToolChoice("none")}, Way.ENGINE),
+        ({"tool_choice": ToolChoice("none")}, Way.LISTEN),
+        ({"tool_choice": ToolChoice("none"), "response_format": FORM}, Way.ENGINE),
         ({"tool_choice": ToolChoice("required")}, Way.FORCE),
         ({"tool_choice": ToolChoice("function", "f"), "response_format": FORM}, Way.FORCE),
         ({"response_format": FORM}, Way.ENGINE),

@@ -111,6 +111,7 @@ class _Asker(Asker):
         self._ask = ask
         self._first = first
         self._request = request
+        self.may_call = request.tool_choice is None or request.tool_choice.mode != "none"
 
     async def call(self, tool: str | None, spent: int, running: ChatStream) -> ChatStream:
         """A call of that tool, or of any; the text that led to it is no part of its prompt."""

@@ -14,7 +14,9 @@ from dragoman.wire.openai import ChatChunk, ChatDelta, ChatUsage, ChunkChoice
 
 
 class Asker(ABC):
-    """Asks the engine again for an answer to the same prompt."""
+    """Asks the engine again for an answer to the same prompt; `may_call`: whether that may be a call."""
+
+    may_call: bool = True
 
     @abstractmethod
     async def call(self, tool: str | None, spent: int, running: ChatStream) -> ChatStream:
@@ -72,8 +74,8 @@ class _Stage(Enum):
 class AidedStream(ChatStream):
     """An answer that may turn out to be a call; then the call is asked for in its place.
 
-    A call that only repeats the one whose result has just come is not shown: words are asked for instead,
-    unless there were words before it; then the answer ends with these.
+    A call that only repeats the one whose result has just come is not shown, nor is one without leave to
+    call: words are asked for instead, unless there were words before it; then the answer ends with these.
     What is billed is the first answer's prompt, and the tokens of the answer that is shown.
     """
 
@@ -116,16 +118,31 @@ class AidedStream(ChatStream):
             return await self._shown_again(batch)
         heard = self._stops.feed(self._heard(batch))
         if self._recogniser.verdict is Verdict.CALL and not self._stops.ended:
-            heard += self._stops.close()
-            spent = self._shown - self._thought
-            again = await self._asker.call(self._recogniser.tool, spent, self._stream)
-            await self._turn_to(CallStream(again, self._guard), _Stage.CALL)
+            heard += [*self._stops.close(), *await self._called()]
         return heard
 
     async def aclose(self) -> None:
         """Stops the engine's work, in whichever of the answers it is."""
         self._is_closed = True
         await self._stream.aclose()
+
+    async def _called(self) -> list[ChatChunk]:
+        """Turns from what is known to be a call to the call itself, or without leave to words."""
+        if not self._asker.may_call:
+            return await self._instead()
+        spent = self._shown - self._thought
+        again = await self._asker.call(self._recogniser.tool, spent, self._stream)
+        await self._turn_to(CallStream(again, self._guard), _Stage.CALL)
+        return []
+
+    async def _instead(self) -> list[ChatChunk]:
+        """Turns from a call to words; where some were shown, the answer ends with these."""
+        if not self._has_text:
+            await self._turn_to(await self._asker.words(self._stream), _Stage.WORDS)
+            return []
+        await self.aclose()
+        usage = _billed(self._prompt, self._shown) if self._prompt is not None else None
+        return [ChatChunk(choices=[ChunkChoice(delta=ChatDelta(), finish_reason="stop")], usage=usage)]
 
     async def _turn_to(self, stream: ChatStream, stage: _Stage) -> None:
         self._stream, self._stage = stream, stage
@@ -145,18 +162,7 @@ class AidedStream(ChatStream):
                 chunk.usage = _billed(self._prompt, self._shown + sampled - self._unseen)
         if self._stage is _Stage.WORDS:
             return self._stops.feed(batch)
-        if not self._guard.is_repeat:
-            return batch
-        if self._has_text:
-            await self.aclose()
-            return [self._end()]
-        await self._turn_to(await self._asker.words(self._stream), _Stage.WORDS)
-        return []
-
-    def _end(self) -> ChatChunk:
-        """The end of an answer that is nothing but what was shown of the first one."""
-        usage = _billed(self._prompt, self._shown) if self._prompt is not None else None
-        return ChatChunk(choices=[ChunkChoice(delta=ChatDelta(), finish_reason="stop")], usage=usage)
+        return await self._instead() if self._guard.is_repeat else batch
 
     def _heard(self, batch: list[ChatChunk]) -> list[ChatChunk]:
         """What may be shown of the first answer's batch; nothing from where it is known to be a call."""

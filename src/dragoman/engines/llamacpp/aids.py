@@ -24,15 +24,17 @@ _tagged = re.compile(r"(?>\s*<(?P<tag>[\w-]+)>.*?</(?P=tag)>)++\s*", re.DOTALL).
 class Way(Enum):
     """How calls come about in the answer to a request."""
 
-    ENGINE = auto()  # the engine's own way: no tools, no leave to call, or an answer whose form is given
-    LISTEN = auto()  # free text; one that begins like a call is asked for again as one
+    ENGINE = auto()  # the engine's own way: no tools, or an answer whose form or beginning is given
+    LISTEN = (
+        auto()
+    )  # free text; one that begins like a call is asked for again as one, or without leave in words
     FORCE = auto()  # the answer must be a call, so it is asked for as one at once
 
 
 def way_of(chat: ChatRequest) -> Way:
     """The way for a request."""
     mode = chat.tool_choice.mode if chat.tool_choice is not None else "auto"
-    if not chat.tools or mode == "none":
+    if not chat.tools:
         return Way.ENGINE
     if mode in {"required", "function"}:
         return Way.FORCE
