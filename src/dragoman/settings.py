@@ -79,6 +79,72 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remembered_calls: Count = 4096
 
 
+class Documents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """PDF documents, which a process of their own reads.
+
+    pdf: their pages as text or as images; auto takes images for a model that sees. max_bytes and max_pages:
+    of one document. max_pixels: of one page as an image, which is scaled to fit. seconds: for one document.
+    """
+
+    pdf: Literal["auto", "text", "images"] = "auto"
+    max_bytes: Bytes = 32 * 1024 * 1024
+    max_pages: Annotated[int, Meta(ge=1)] = 100
+    max_pixels: Annotated[int, Meta(ge=1)] = 1_200_000
+    seconds: Seconds = 30.0
+
+
+class Fetch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fetching an address that a request or a tool names; never one of a private network.
+
+    max_bytes: of what it leads to. seconds: in all. max_redirects: on the way.
+    """
+
+    max_bytes: Bytes = 10 * 1024 * 1024
+    seconds: Seconds = 20.0
+    max_redirects: Count = 5
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Files API. max_bytes: of one file. quota_bytes: of all files of one key."""
+
+    max_bytes: Bytes = 32 * 1024 * 1024
+    quota_bytes: Bytes = 10 * 1024**3
+
+
+class Batches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Message Batches.
+
+    concurrency: requests of all batches that run at a time. max_requests: in one batch. max_bytes: of the
+    body that makes one. expiry: seconds until what has not begun is given up.
+    """
+
+    concurrency: Annotated[int, Meta(ge=1)] = 4
+    max_requests: Annotated[int, Meta(ge=1)] = 100_000
+    max_bytes: Bytes = 256 * 1024 * 1024
+    expiry: Seconds = 86_400.0
+
+
+class Threads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Message threads. seconds: how long a conversation is kept after each answer; max_bytes: of one."""
+
+    seconds: Seconds = 300.0
+    max_bytes: Bytes = 32 * 1024 * 1024
+
+
+class ServerTools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tools that run on this server, inside an answer.
+
+    searxng: address of a SearXNG server for web_search. folder: a local folder that web_search and web_fetch
+    read instead of the web. web_fetch: whether addresses are fetched from here. max_rounds: calls of the
+    engine in one answer, after which it pauses.
+    """
+
+    searxng: HttpUrl | Literal[""] = ""
+    folder: str = ""
+    web_fetch: bool = False
+    max_rounds: Annotated[int, Meta(ge=1)] = 10
+
+
 class LocalEngine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The embedded engine.
 
@@ -101,10 +167,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     engines empty means the embedded engine with `model` (a catalogue name or a path). aliases maps patterns
     (`*` and `?`) of requested model names to served names, first match wins; an empty target means the
     default model. foreign_thinking: what happens to a thinking block whose signature is not ours.
-    text_only_images: what happens to an image for a model that cannot see. image_urls: who may fetch an
-    image's address. strict: refuse unknown fields as the public API does. signature_key: 32 bytes in hex or
-    base64 that sign thinking, several separated by commas (the first one signs, all open); empty means one
-    that is made once in the state folder.
+    text_only_images: what happens to an image for a model that cannot see. image_urls: who fetches an
+    image's address: the engine, or this server. document_urls: whether this server fetches a document's.
+    strict: refuse unknown fields as the public API does. signature_key: 32 bytes in hex or base64 that sign
+    thinking, several separated by commas (the first one signs, all open); empty means one that is made once
+    in the state folder.
     """
 
     host: str = "127.0.0.1"
@@ -121,7 +188,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ping_interval: Seconds = 10.0
     foreign_thinking: Literal["accept", "drop", "refuse"] = "accept"
     text_only_images: Literal["refuse", "note"] = "refuse"
-    image_urls: Literal["engine", "refuse"] = "engine"
+    image_urls: Literal["engine", "fetch", "refuse"] = "engine"
+    document_urls: Literal["fetch", "refuse"] = "refuse"
     signature_key: str = ""
     state_dir: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -129,6 +197,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     local: LocalEngine = LocalEngine()
+    documents: Documents = Documents()
+    fetch: Fetch = Fetch()
+    files: Files = Files()
+    batches: Batches = Batches()
+    threads: Threads = Threads()
+    server_tools: ServerTools = ServerTools()
 
     def __post_init__(self) -> None:
         """Refuses a door that would stand open by mistake."""
@@ -142,7 +216,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def state_path(self) -> Path:
-        """Folder for what must survive a restart (the signature key)."""
+        """Folder for what must survive a restart: the signature key, files, batches."""
         if self.state_dir:
             return Path(self.state_dir)
         base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
@@ -233,7 +307,9 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, dict[str, A
     return found
 
 
-_TABLES = frozenset({"timeouts", "limits", "local"})
+_TABLES = frozenset(
+    {"timeouts", "limits", "local", "documents", "fetch", "files", "batches", "threads", "server_tools"}
+)
 _JSON_FIELDS = frozenset({"api_keys", "engines", "aliases"})
 _LIST_FIELDS = frozenset({"allowed_hosts", "cors_origins"})
 

@@ -105,8 +105,13 @@ DIFFERENCES: tuple[Row, ...] = (
         "read later",
         "checked where its refusal can list them",
     ),
-    Row("block:image.transformations", "opaque", "no effect", "engines scale images by themselves"),
-    Row("block:document.source", "opaque", "not built yet", "documents are refused by name"),
+    Row("block:*image.transformations", "opaque", "no effect", "engines scale images by themselves"),
+    Row(
+        "block:document.source:*.media_type",
+        "laxer",
+        "read later",
+        "checked where its refusal can list them",
+    ),
     Row("block:server_tool_use.name", "laxer", "refused", "refused whatever its name is"),
     Row(
         "block:tool_reference", "ours", "not built yet", "known in any place, so that its refusal can name it"

@@ -48,7 +48,7 @@ IDS = st.sampled_from(["toolu_a", "toolu_b", ""])
 RESULT_BLOCKS = st.one_of(
     st.builds(text, st.text(max_size=3)),
     st.builds(image, st.sampled_from(["", "AA==", "A", "é"])),
-    st.just({"type": "document", "source": {}}),
+    st.just({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a"}}),
     st.just({"type": "tool_reference", "tool_name": "f"}),
     st.just({"type": "browser_state"}),
 )

@@ -14,12 +14,11 @@ from dragoman.errors import DragomanError, NotSupportedError
 from dragoman.observe.logs import log_error
 from dragoman.observe.metrics import Metrics
 from dragoman.routing.client import InferenceEngineClient
+from dragoman.service.preparation import Preparation
 from dragoman.service.spellings import Spellings
 from dragoman.service.stream import AnswerStream
 from dragoman.settings import Settings
 from dragoman.translate.grammar import GrammarError
-from dragoman.translate.options import RequestOptions, Translation
-from dragoman.translate.request import to_chat
 from dragoman.translate.response import encode_message, to_message
 from dragoman.translate.signature import NONCE_BYTES, Signer
 from dragoman.translate.stream import MessageStream, StreamOptions
@@ -29,9 +28,6 @@ from dragoman.wire.anthropic.response import MessageOut, Usage
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.identity import Caller
 from dragoman.wire.openai import ChatRequest, ModelCard, ToolChoice
-
-# The beta under which a thinking budget may pass max_tokens.
-_INTERLEAVED = "interleaved-thinking-2025-05-14"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +69,7 @@ class MessagesService:
         self._settings = settings
         self._ids = ids
         self._spellings = Spellings(settings.limits.remembered_calls)
+        self._preparation = Preparation(settings, signer, self._spellings, self.metrics)
 
     async def create(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> Answer:
         """The whole answer to a request."""
@@ -101,9 +98,10 @@ class MessagesService:
     async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> int:
         """Tokens of the prompt, by the engine's own template and tokenizer."""
         model = self.client.resolve(request.model)
-        translation = self._translate(request, caller, model, await self._capabilities(model))
-        with _watched(self.metrics, translation.chat):
-            return await self.client.count_tokens(translation.chat)
+        prepared = await self._preparation.prepare(request, caller, model, await self._capabilities(model))
+        chat = prepared.translation.chat
+        with _watched(self.metrics, chat):
+            return await self.client.count_tokens(chat)
 
     async def models(self) -> list[ModelCard]:
         """The models that are served, the default first."""
@@ -123,7 +121,8 @@ class MessagesService:
     async def _prepare(self, request: MessagesRequest, caller: Caller, size: int) -> Call:
         model = self.client.resolve(request.model)
         capabilities = await self._capabilities(model)
-        translation = self._translate(request, caller, model, capabilities)
+        prepared = await self._preparation.prepare(request, caller, model, capabilities)
+        translation = prepared.translation
         options = StreamOptions(
             message_id=self._ids("msg"),
             model=request.model,
@@ -142,27 +141,6 @@ class MessagesService:
     async def _capabilities(self, model: str) -> EngineCapabilities:
         with _watched(self.metrics):
             return await self.client.capabilities(model)
-
-    def _translate(
-        self, request: CountTokensRequest, caller: Caller, model: str, capabilities: EngineCapabilities
-    ) -> Translation:
-        settings = self._settings
-        options = RequestOptions(
-            model=model,
-            capabilities=capabilities,
-            foreign_thinking=settings.foreign_thinking,
-            text_only_images=settings.text_only_images,
-            image_urls=settings.image_urls,
-            interleaved_thinking=_INTERLEAVED in caller.betas,
-            open_thinking=self._signer.open,
-            spelling=self._spellings.of(caller),
-            request_id=caller.request_id,
-            placement_key=caller.placement_key,
-        )
-        translation = to_chat(request, options)
-        if translation.dropped_thinking:
-            self.metrics.thinking_dropped(translation.dropped_thinking)
-        return translation
 
     def _seal(self, text: str, visible: bool) -> str:
         return self._signer.seal(text, visible=visible, nonce=secrets.token_bytes(NONCE_BYTES))

@@ -29,7 +29,7 @@ class RequestOptions(msgspec.Struct, frozen=True, kw_only=True):
     spelling: Callable[[str], str | None]
     foreign_thinking: Literal["accept", "drop", "refuse"] = "accept"
     text_only_images: Literal["refuse", "note"] = "refuse"
-    image_urls: Literal["engine", "refuse"] = "engine"
+    image_urls: Literal["engine", "fetch", "refuse"] = "engine"
     interleaved_thinking: bool = False
     request_id: str = ""
     placement_key: str | None = None

@@ -102,6 +102,13 @@ def test_a_count_needs_no_max_tokens() -> None:
         ),
         (with_block(type="text"), "messages.0.content.1.text: Field required"),
         (with_block(text="a"), "messages.0.content.1.type: Field required"),
+        (
+            with_block(type="document", source={"type": "ftp"}),
+            (
+                "messages.0.content.1.source.type: "
+                "Input should be 'base64', 'text', 'content', 'url' or 'file', not 'ftp'"
+            ),
+        ),
         (with_block(type=5), "messages.0.content.1.type: Input should be a string"),
         (
             with_block(type="image", source={"type": "ftp"}),
@@ -223,7 +230,7 @@ def test_what_is_nested_just_below_the_limit_can_be_decoded_again_deeper() -> No
     ],
 )
 def test_words_of_the_decoder_that_no_body_brings_forth_today(error: Exception, message: str) -> None:
-    assert explain(error, CountTokensRequest) == message
+    assert explain(error, CountTokensRequest, b"{}") == message
 
 
 def test_unknown_fields_are_named_by_path() -> None:

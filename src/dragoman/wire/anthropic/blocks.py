@@ -106,10 +106,26 @@ class SearchResultBlock(CachedBlock, tag="search_result"):
     citations: Raw | UnsetType = UNSET
 
 
-class DocumentBlock(CachedBlock, tag="document"):
-    """A document; its source is read by the layer that resolves content."""
+class PlainTextSource(msgspec.Struct, tag_field="type", tag="text", gc=False):
+    """Plain text."""
 
-    source: Raw
+    data: str
+    media_type: str
+
+
+class ContentSource(msgspec.Struct, tag_field="type", tag="content"):
+    """Text and images: what a document says, or what its pages look like."""
+
+    content: str | list[TextBlock | ImageBlock]
+
+
+DocumentSource = Base64Source | PlainTextSource | ContentSource | URLSource | FileSource
+
+
+class DocumentBlock(CachedBlock, tag="document"):
+    """A document; files, addresses and PDF pages are resolved to a `ContentSource` before translation."""
+
+    source: DocumentSource
     title: str | None = None
     context: str | None = None
     citations: Raw | UnsetType = UNSET

@@ -47,7 +47,7 @@ def unknown_fields(body: bytes, kind: type[CountTokensRequest] = MessagesRequest
     try:
         value: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(explain(error, kind, empty=not body)) from error
+        raise InvalidRequestError(explain(error, kind, body)) from error
     return unknown_paths(kind, value)
 
 
@@ -56,7 +56,7 @@ def _decode(decoder: msgspec.json.Decoder[Request], body: bytes, kind: type[Requ
         is_flat = len(body) < _SMALL and body.count(b"[") + body.count(b"{") < _DEEP
         request = decoder.decode(body) if is_flat else _decode_deeper(decoder, body, _MARGIN)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(explain(_no_text(body) or error, kind, empty=not body)) from error
+        raise InvalidRequestError(explain(_no_text(body) or error, kind, body)) from error
     for number, message in enumerate(request.messages):
         if type(message.content) is NoContent and not _sets_effort(message):
             raise InvalidRequestError(f"messages.{number}.content: Field required")

@@ -29,22 +29,22 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`$")
 _VALUE = re.compile(r"Invalid (?:enum )?value (.*)$", re.DOTALL)
 
 
-def explain(error: Exception, kind: type, *, empty: bool = False) -> str:
+def explain(error: Exception, kind: type, body: bytes) -> str:
     """One sentence about what the decoder refused; `kind` is the struct that the body should have been."""
     if isinstance(error, RecursionError):
         return "The request body is nested too deeply."
     if isinstance(error, UnicodeDecodeError):
         return "The request body is not valid UTF-8."
     if not isinstance(error, msgspec.ValidationError):
-        return _about_syntax(str(error), empty)
+        return _about_syntax(str(error), empty=not body)
     words, _, place = str(error).rpartition(" - at `")
     if not words:
-        return _about_field(str(error), (), kind)
+        return _about_field(str(error), (), kind, body)
     path = tuple(name or int(index) for name, index in _STEP.findall(place))
-    return _about_field(words, path, kind)
+    return _about_field(words, path, kind, body)
 
 
-def _about_syntax(words: str, empty: bool) -> str:
+def _about_syntax(words: str, *, empty: bool) -> str:
     if empty:
         return "The request body is empty; it must be a JSON object."
     if words == "Input data was truncated":
@@ -52,14 +52,14 @@ def _about_syntax(words: str, empty: bool) -> str:
     return f"The request body is not valid JSON: {words.removeprefix('JSON is malformed: ')}."
 
 
-def _about_field(words: str, path: tuple[Step, ...], kind: type) -> str:
+def _about_field(words: str, path: tuple[Step, ...], kind: type, body: bytes) -> str:
     missing = _MISSING.match(words)
     if missing:
         return f"{spell((*path, missing[1]))}: Field required"
-    return f"{spell(path) or 'The request body'}: {_reason(words, path, kind)}"
+    return f"{spell(path) or 'The request body'}: {_reason(words, path, kind, body)}"
 
 
-def _reason(words: str, path: tuple[Step, ...], kind: type) -> str:
+def _reason(words: str, path: tuple[Step, ...], kind: type, body: bytes) -> str:
     if types := _TYPES.match(words):
         wanted = [name for name in types[1].split(" | ") if name != "null"]
         got = f", not {_GOT_NAMES[types[2]]}" if types[2] else ""
@@ -71,9 +71,17 @@ def _reason(words: str, path: tuple[Step, ...], kind: type) -> str:
         bound = "greater" if bounds[1] == ">=" else "less"
         return f"Input should be {bound} than or equal to {bounds[2]}"
     if value := _VALUE.match(words):
-        allowed = [repr(item) for item in allowed_values(kind, path)]
+        allowed = [repr(item) for item in allowed_values(kind, path, _decoded(body))]
         return f"Input should be {_join(allowed)}, not {_short(value[1])}"
     return "Input is out of range" if words.endswith("out of range") else "Input is not valid"
+
+
+def _decoded(body: bytes) -> object:
+    """The body's value; None where the text behind what was refused is no JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _join(words: list[str]) -> str:

@@ -50,13 +50,31 @@ def _struct_for(node: inspect.Type, value: dict[str, Any]) -> inspect.StructType
     return None
 
 
-def allowed_values(kind: type, path: tuple[Step, ...]) -> list[object]:
-    """The values that the literals and tags at a path allow, [] where it is free."""
+def allowed_values(kind: type, path: tuple[Step, ...], value: object = None) -> list[object]:
+    """The values that the literals and tags at a path allow, [] where it is free.
+
+    The JSON `value` of the whole, where there is one, tells structs of a union apart by their tags.
+    """
     nodes = [shape_of(kind)]
     for step in path:
-        nodes = [child for node in nodes for member in members(node) for child in _children(member, step)]
+        nodes = [
+            child for node in nodes for member in _meant(node, value) for child in _children(member, step)
+        ]
+        value = _step_into(value, step)
     values = [value for node in nodes for member in members(node) for value in _values(member)]
     return list(dict.fromkeys(values))
+
+
+def _meant(node: inspect.Type, value: object) -> list[inspect.Type]:
+    """The members of a union that a value's tag chooses; all of them where it chooses none."""
+    found = _struct_for(node, value) if isinstance(value, dict) else None
+    return list(members(node)) if found is None else [found]
+
+
+def _step_into(value: object, step: Step) -> object:
+    if isinstance(value, dict):
+        return value.get(step)
+    return value[step] if isinstance(value, list) and isinstance(step, int) else None
 
 
 def members(node: inspect.Type) -> tuple[inspect.Type, ...]:

@@ -1,0 +1,1 @@
+"""Tools that run on this server, inside an answer."""

@@ -1,0 +1,84 @@
+"""A request on its way to the engine: made whole, resolved, edited, translated."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from dragoman.observe.metrics import Metrics
+from dragoman.service.spellings import Spellings
+from dragoman.settings import Settings
+from dragoman.translate.options import RequestOptions, Translation
+from dragoman.translate.request import to_chat
+from dragoman.translate.signature import Signer
+from dragoman.wire.anthropic.request import CountTokensRequest
+from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.identity import Caller
+
+# The beta under which a thinking budget may pass max_tokens.
+_INTERLEAVED = "interleaved-thinking-2025-05-14"
+
+Stage = Callable[[Any, Caller, EngineCapabilities], Awaitable[Any]]
+"""From a request (for an answer or a count), who asks and what the engine can do, to such a request."""
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as the model sees it, and its translation."""
+
+    request: CountTokensRequest
+    translation: Translation
+
+
+class Preparation:
+    """The way of a request from its wire form to the neutral one.
+
+    `stages` run in order before the translation, each on what the one before it made.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        signer: Signer,
+        spellings: Spellings,
+        metrics: Metrics,
+        *,
+        stages: Sequence[Stage] = (),
+    ) -> None:
+        self._settings = settings
+        self._signer = signer
+        self._spellings = spellings
+        self._metrics = metrics
+        self._stages = tuple(stages)
+
+    async def prepare(
+        self, request: CountTokensRequest, caller: Caller, model: str, capabilities: EngineCapabilities
+    ) -> Prepared:
+        """The request through all stages; what cannot reach the model is an `InvalidRequestError`."""
+        for stage in self._stages:
+            request = await stage(request, caller, capabilities)
+        return Prepared(request=request, translation=self._translate(request, caller, model, capabilities))
+
+    def _translate(
+        self, request: CountTokensRequest, caller: Caller, model: str, capabilities: EngineCapabilities
+    ) -> Translation:
+        translation = to_chat(request, self._options(caller, model, capabilities))
+        if translation.dropped_thinking:
+            self._metrics.thinking_dropped(translation.dropped_thinking)
+        return translation
+
+    def _options(self, caller: Caller, model: str, capabilities: EngineCapabilities) -> RequestOptions:
+        settings = self._settings
+        return RequestOptions(
+            model=model,
+            capabilities=capabilities,
+            foreign_thinking=settings.foreign_thinking,
+            text_only_images=settings.text_only_images,
+            image_urls=settings.image_urls,
+            interleaved_thinking=_INTERLEAVED in caller.betas,
+            open_thinking=self._signer.open,
+            spelling=self._spellings.of(caller),
+            request_id=caller.request_id,
+            placement_key=caller.placement_key,
+        )
