@@ -9,7 +9,20 @@ import pytest
 from dragoman.errors import InvalidRequestError
 from tests.server.conftest import Serve
 from tests.server.http import REQUEST, ask, error_of
-from tests.support.translation import PNG, able_but, assistant, call, chat, image, plain, result, text, user
+from tests.support.translation import (
+    PNG,
+    able_but,
+    assistant,
+    call,
+    chat,
+    document,
+    image,
+    plain,
+    result,
+    search_result,
+    text,
+    user,
+)
 
 SHOWN = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
 
@@ -95,18 +108,19 @@ def test_case_f98_nothing_is_the_empty_string(content: Any) -> None:
     assert after(result("toolu_a", content))[0]["content"] == ""
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA=="}},
-        {"type": "search_result", "content": [text("a")], "source": "s", "title": "t"},
-    ],
-    ids=["f99", "f101"],
-)
-def test_case_f99_f101_what_cannot_reach_the_model_yet_is_refused_not_dropped(block: dict[str, Any]) -> None:
-    assert refused(user(block)).startswith(f"messages.0.content.0: {block['type']}")
+def test_case_f99_a_pdf_that_nothing_resolved_is_refused_not_dropped() -> None:
+    block = document({"type": "base64", "media_type": "application/pdf", "data": "AA=="})
+    assert refused(user(block)).startswith("messages.0.content.0.source: PDF documents")
     inside = [user("go"), assistant(call()), user(result(content=[block]))]
-    assert refused(*inside).startswith(f"messages.2.content.0.content.0: {block['type']}")
+    assert refused(*inside).startswith("messages.2.content.0.content.0.source: PDF documents")
+
+
+def test_case_f101_search_results_and_documents_in_results_reach_the_model() -> None:
+    block = search_result("found", source="https://example.org", title="T")
+    expected = '<search_result source="https://example.org" title="T">\nfound\n</search_result>'
+    assert plain(chat(user(block)))[0]["content"] == expected
+    (tool_turn,) = after(result("toolu_a", [text("a"), document("words"), block]))
+    assert tool_turn["content"] == f"a\n<document>\nwords\n</document>\n{expected}"
 
 
 @pytest.mark.parametrize("url", ["/srv/a.png", "file:///srv/a.png", "ftp://example.org/a.png"])

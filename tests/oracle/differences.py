@@ -91,8 +91,8 @@ DIFFERENCES: tuple[Row, ...] = (
         "marks of earlier answers; the text holds all there is to read",
     ),
     Row("block:*.caller", "opaque", "no effect", "the model is the only caller"),
-    Row("block:*_tool_result.content", "opaque", "refused", "history of server tools is refused as a whole"),
-    Row("block:*_tool_result.content", "laxer", "refused", "history of server tools is refused as a whole"),
+    Row("block:*_tool_result.content", "opaque", "lenient", "history of any shape becomes text"),
+    Row("block:*_tool_result.content", "laxer", "lenient", "history of any shape becomes text"),
     Row(
         "block:thinking.signature",
         "laxer",
@@ -112,7 +112,7 @@ DIFFERENCES: tuple[Row, ...] = (
         "read later",
         "checked where its refusal can list them",
     ),
-    Row("block:server_tool_use.name", "laxer", "refused", "refused whatever its name is"),
+    Row("block:server_tool_use.name", "laxer", "lenient", "history becomes text whatever its name is"),
     Row(
         "block:tool_reference", "ours", "not built yet", "known in any place, so that its refusal can name it"
     ),
@@ -122,16 +122,21 @@ DIFFERENCES: tuple[Row, ...] = (
         "not built yet",
         "the set of tools cannot change inside a conversation yet",
     ),
-    Row("block:browser_state.*", "opaque", "not built yet", "browser toolsets are refused by name"),
-    Row("block:browser_state.tabs", "laxer", "not built yet", "browser toolsets are refused by name"),
-    Row("block:compaction.tool_changes", "opaque", "not built yet", "compactions are refused by name"),
+    Row("block:browser_state.state_changes[]*", "laxer", "lenient", "a change of any kind becomes text"),
+    Row("block:browser_state.state_changes[]:*", "missing", "lenient", "a change of any kind becomes text"),
+    Row(
+        "block:compaction.tool_changes",
+        "opaque",
+        "not built yet",
+        "the set of tools cannot change inside a conversation yet",
+    ),
     Row("block:fallback.*", "opaque", "no effect", "the block only marks a change of model and is dropped"),
     Row("block:fallback.*", "laxer", "no effect", "the block only marks a change of model and is dropped"),
     Row("block:fallback.cache_control", "ours", "lenient", "every block but thinking may carry it"),
     Row("block:mcp_tool_listing.cache_control", "ours", "lenient", "every block but thinking may carry it"),
-    Row("block:mcp_tool_listing.*", "laxer", "refused", "MCP servers are not available"),
-    Row("block:mcp_tool_listing.tools", "opaque", "refused", "MCP servers are not available"),
-    Row("block:mcp_tool_use.server_name", "laxer", "refused", "MCP servers are not available"),
+    Row("block:mcp_tool_listing.*", "laxer", "lenient", "history of any shape becomes text"),
+    Row("block:mcp_tool_listing.tools", "opaque", "lenient", "history of any shape becomes text"),
+    Row("block:mcp_tool_use.server_name", "laxer", "lenient", "history of any shape becomes text"),
     # --- tools ---
     Row("tool:custom.name", "laxer", "read later", "all kinds of tools share one type; checked by kind"),
     Row(

@@ -120,6 +120,21 @@ def image(data: str = PNG, media_type: str = "image/png") -> dict[str, Any]:
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
+def document(source: Any = "words", **more: Any) -> dict[str, Any]:
+    """A document: of plain text, of a list of blocks, or with the source that is given."""
+    if isinstance(source, str):
+        source = {"type": "text", "media_type": "text/plain", "data": source}
+    elif isinstance(source, list):
+        source = {"type": "content", "content": source}
+    return {"type": "document", "source": source, **more}
+
+
+def search_result(*words: str, source: str = "s", title: str = "t", **more: Any) -> dict[str, Any]:
+    """A search result with these texts."""
+    found = {"type": "search_result", "source": source, "title": title, **more}
+    return found | {"content": [text(one) for one in words]}
+
+
 def thinking(words: str, signature: str | None = None, *, visible: bool = True) -> dict[str, Any]:
     """A thinking block as it comes home: signed by us, unless another signature is given."""
     own = SIGNER.seal(words, visible=visible, nonce=NONCE)

@@ -77,6 +77,8 @@ class Preparation:
             text_only_images=settings.text_only_images,
             image_urls=settings.image_urls,
             interleaved_thinking=_INTERLEAVED in caller.betas,
+            api_version=caller.api_version,
+            strict=settings.strict,
             open_thinking=self._signer.open,
             spelling=self._spellings.of(caller),
             request_id=caller.request_id,

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from dragoman.errors import InvalidRequestError
-from dragoman.translate.images import image_part
-from dragoman.translate.options import Findings, RequestOptions
+from dragoman.translate.compaction import compacted
+from dragoman.translate.options import Findings, Place, RequestOptions
+from dragoman.translate.parts import AnswerText, parts_of, text_inside_answer
 from dragoman.translate.system import block_texts, system_text
 from dragoman.translate.thinking import earlier_thinking
 from dragoman.translate.tool_turns import Calls, add_call, results_of, unanswered
 from dragoman.translate.turns import Turn, refusal, turn_text, turns_of
 from dragoman.wire.anthropic.blocks import (
+    CompactionBlock,
+    ContentBlock,
     FallbackBlock,
-    ImageBlock,
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
@@ -25,6 +27,7 @@ from dragoman.wire.anthropic.request import CountTokensRequest
 from dragoman.wire.openai import ChatMessage, Part, TextPart
 
 _THINKING = (ThinkingBlock, RedactedThinkingBlock)
+_MARKS = (FallbackBlock, CompactionBlock)
 
 
 class Conversation:
@@ -41,10 +44,13 @@ class Conversation:
         self._findings = findings
         self._calls: Calls = {}
         self._calls_path = ""
-        turns = turns_of(
-            request.messages,
-            system_in_place=options.capabilities.system_in_place,
-            findings=findings,
+        turns = compacted(
+            turns_of(
+                request.messages,
+                system_in_place=options.capabilities.system_in_place,
+                findings=findings,
+            ),
+            findings,
         )
         self._head(request, turns)
         for stretch, assistant in _stretches(turns):
@@ -91,38 +97,38 @@ class Conversation:
         for place, block in turn.items:
             if isinstance(block, ToolResultBlock):
                 is_answer = True
-            elif isinstance(block, TextBlock):
-                if block.text:
-                    parts.append(TextPart(block.text))
-            elif isinstance(block, ImageBlock):
-                parts.append(image_part(block, str(place), self._options, self._findings))
-            elif isinstance(block, FallbackBlock):
-                self._drop_fallback()
-            else:
+            elif (found := parts_of(block, place, self._options, self._findings)) is not None:
+                parts += found
+            elif not self._is_mark(block):
                 raise refusal(block, place, "user")
         return is_answer
 
-    def _drop_fallback(self) -> None:
-        self._findings.note("fallback blocks dropped, they only mark a change of model")
+    def _is_mark(self, block: ContentBlock) -> bool:
+        """Whether a block is dropped, since it says nothing to a model."""
+        if isinstance(block, FallbackBlock):
+            self._findings.note("fallback blocks dropped, they only mark a change of model")
+            return True
+        if isinstance(block, CompactionBlock):
+            self._findings.note("compactions without content dropped, they failed")
+            return True
+        return False
 
     # --- assistant turns ---
 
     def _assistant(self, turn: Turn, *, final: bool) -> None:
         """One assistant turn: its text blocks joined with nothing, and so are its thoughts."""
-        texts: list[str] = []
+        said = AnswerText()
         thoughts: list[str] = []
         for place, block in turn.items:
             if isinstance(block, TextBlock):
-                texts.append(block.text)
+                said.add(block.text)
             elif isinstance(block, ToolUseBlock):
                 add_call(self._calls, block, place, self._options)
             elif isinstance(block, _THINKING):
                 thoughts.append(earlier_thinking(block, str(place), self._options, self._findings))
-            elif isinstance(block, FallbackBlock):
-                self._drop_fallback()
             else:
-                raise refusal(block, place, "assistant")
-        text, reasoning = "".join(texts), "".join(thoughts)
+                self._add_other(said, block, place)
+        text, reasoning = str(said), "".join(thoughts)
         if self._calls:
             self._calls_path = f"messages.{turn.items[-1][0].message}"
         if final:
@@ -139,13 +145,21 @@ class Conversation:
             )
         )
 
+    def _add_other(self, said: AnswerText, block: ContentBlock, place: Place) -> None:
+        """A block that an assistant of the chat form has no place for: lines of its text, or nothing."""
+        flattened = text_inside_answer(block, place, self._options, self._findings)
+        if flattened is not None:
+            said.add_lines(flattened)
+        elif not self._is_mark(block):
+            raise refusal(block, place, "assistant")
+
     def _check_prefill(self, turn: Turn, text: str) -> None:
         """A final assistant turn begins the answer: text, and an engine that can go on with it."""
         path = f"messages.{turn.items[-1][0].message}"
         if self._calls:
             raise unanswered(path, self._calls)
-        written = [block for _, block in turn.items if not isinstance(block, FallbackBlock)]
-        if not isinstance(written[-1], TextBlock) or not text:
+        written = [block for _, block in turn.items if not isinstance(block, _MARKS)]
+        if isinstance(written[-1], _THINKING) or not text:
             raise InvalidRequestError(
                 f"{path}: The final block in an assistant message cannot be `thinking`."
             )

@@ -14,6 +14,10 @@ from dragoman.wire.openai import ChatRequest
 
 Display = Literal["summarized", "omitted", "off"]
 
+# The version that no longer takes sampling parameters, documents in assistant turns or citations of users;
+# versions are dates, so they compare as text, and none at all is older than any.
+NEWER_VERSION = "2026-10-21"
+
 
 class RequestOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The served model, what it can do, and the settings that decide.
@@ -21,6 +25,8 @@ class RequestOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: the name to write for the engine. open_thinking: from signature and text to what the block is.
     spelling: from one of our call ids to the arguments as the model wrote them, None where not known.
     interleaved_thinking: the caller asked for that beta, under which a thinking budget may pass max_tokens.
+    api_version: the version of the API that the caller named, "" where it named none. strict: refuse what
+    that version no longer takes.
     """
 
     model: str
@@ -31,6 +37,8 @@ class RequestOptions(msgspec.Struct, frozen=True, kw_only=True):
     text_only_images: Literal["refuse", "note"] = "refuse"
     image_urls: Literal["engine", "fetch", "refuse"] = "engine"
     interleaved_thinking: bool = False
+    api_version: str = ""
+    strict: bool = False
     request_id: str = ""
     placement_key: str | None = None
 

@@ -9,15 +9,14 @@ from typing import NamedTuple
 import msgspec
 
 from dragoman.errors import InvalidRequestError
+from dragoman.translate.history import ERROR_MARK
 from dragoman.translate.ids import call_id_in
-from dragoman.translate.images import image_part
 from dragoman.translate.options import Findings, Place, RequestOptions
+from dragoman.translate.parts import parts_of
 from dragoman.translate.raw import object_text
 from dragoman.translate.turns import Turn, refusal
-from dragoman.wire.anthropic.blocks import ImageBlock, TextBlock, ToolResultBlock, ToolUseBlock
+from dragoman.wire.anthropic.blocks import ToolResultBlock, ToolUseBlock
 from dragoman.wire.openai import ChatMessage, FunctionCall, Part, TextPart, ToolCall
-
-ERROR_MARK = "[error]"
 
 Calls = dict[str, ToolCall]
 
@@ -134,16 +133,14 @@ def _result(
     body: list[str] = []
     for index, inner in enumerate(content):
         path = f"{place}.content.{index}"
-        if isinstance(inner, TextBlock):
-            body.append(inner.text)
-        elif isinstance(inner, ImageBlock):
-            part = image_part(inner, path, options, findings)
+        parts = parts_of(inner, path, options, findings)
+        if parts is None:
+            raise refusal(inner, path, "tool_result")
+        for part in parts:
             if isinstance(part, TextPart):
                 body.append(part.text)
             else:
                 images.append((f"[image {shown + len(images) + 1}]", part))
                 body.append(images[-1][0])
-        else:
-            raise refusal(inner, path, "tool_result")
-    texts.extend(filter(None, ["\n".join(filter(None, body))]))
+    texts.extend(filter(None, ["\n".join(body)]))
     return " ".join(texts), images

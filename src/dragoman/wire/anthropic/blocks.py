@@ -1,7 +1,7 @@
 """Content blocks of requests: one tagged union for user and assistant turns.
 
-A block type that is known here may still be one that cannot reach a model yet; `translate` refuses those by
-name. Keys that a struct does not list are accepted and have no effect.
+A block type that is known here may still be one that cannot reach a model; `translate` refuses those by name.
+Keys that a struct does not list are accepted and have no effect.
 """
 
 from __future__ import annotations
@@ -131,11 +131,20 @@ class DocumentBlock(CachedBlock, tag="document"):
     citations: Raw | UnsetType = UNSET
 
 
-class BrowserStateBlock(CachedBlock, tag="browser_state"):
-    """State of a browser toolset's page."""
+class BrowserTab(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A tab that is open in a browser."""
 
-    tabs: Raw | UnsetType = UNSET
-    state_changes: Raw | UnsetType = UNSET
+    tab_id: str
+    title: str
+    url: str
+    active: bool = False
+
+
+class BrowserStateBlock(CachedBlock, tag="browser_state"):
+    """A browser after a call: its tabs, and what the call opened and loaded down."""
+
+    tabs: list[BrowserTab]
+    state_changes: list[dict[str, Any]] | None = None
 
 
 ToolResultContent = (
@@ -222,7 +231,7 @@ class MCPToolListingBlock(CachedBlock, tag="mcp_tool_listing"):
     """Tools that an MCP server listed (beta)."""
 
     mcp_server_name: str = ""
-    tools: Raw | UnsetType = UNSET
+    tools: Any = None
 
 
 class ContainerUploadBlock(CachedBlock, tag="container_upload"):
