@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dragoman.errors import InvalidRequestError, ThreadUnsupportedError
-from dragoman.translate.options import RequestOptions
+from dragoman.translate.options import NEWER_VERSION, RequestOptions
 from dragoman.translate.raw import object_text
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.openai import JsonFormat
@@ -32,6 +32,20 @@ def refuse_unavailable(request: CountTokensRequest) -> None:
             raise InvalidRequestError(
                 f"messages.{number}.output_config.format: a format can only be set for the whole request"
             )
+
+
+def refuse_misplaced(request: CountTokensRequest, options: RequestOptions) -> None:
+    """In strict mode, refuses what the caller's version of the API does not take where it stands."""
+    if not options.strict:
+        return
+    if isinstance(request, MessagesRequest) and options.api_version >= NEWER_VERSION:
+        for name in ("temperature", "top_p", "top_k"):
+            if getattr(request, name) is not None:
+                raise InvalidRequestError(f"{name}: Extra inputs are not permitted")
+    for number, message in enumerate(request.messages):
+        for name in ("clear_at", "output_config"):
+            if message.role != "system" and getattr(message, name) is not None:
+                raise InvalidRequestError(f"messages.{number}.{name}: only permitted on system messages")
 
 
 def max_tokens_of(request: MessagesRequest, options: RequestOptions) -> int | None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dragoman.translate.messages import Conversation
 from dragoman.translate.options import Findings, RequestOptions, Translation
-from dragoman.translate.params import format_of, max_tokens_of, refuse_unavailable, stops_of, top_k_of
+from dragoman.translate.params import (
+    format_of,
+    max_tokens_of,
+    refuse_misplaced,
+    refuse_unavailable,
+    stops_of,
+    top_k_of,
+)
 from dragoman.translate.thinking import display_of, reasoning_of
 from dragoman.translate.tools import choice_of, tools_of
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
@@ -20,6 +27,7 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
     wrong or cannot reach the model.
     """
     refuse_unavailable(request)
+    refuse_misplaced(request, options)
     findings = Findings()
     tools = tools_of(request, options)
     choice = choice_of(request, tools, options)

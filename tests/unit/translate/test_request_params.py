@@ -237,3 +237,43 @@ def test_nothing_was_dropped_from_a_plain_request() -> None:
     translation = translated()
     assert (translation.dropped_thinking, translation.notes) == (0, ())
     assert result()["type"] == "tool_result"
+
+
+# --- what the newer version of the API has no more ---
+
+NEWER = {"api_version": "2026-10-21", "strict": True}
+
+
+@pytest.mark.parametrize(("field", "value"), [("temperature", 1.0), ("top_p", 0.5), ("top_k", 0)])
+def test_sampling_is_refused_by_the_newer_version_in_strict_mode_only(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        translated(NEWER, **{field: value})
+    assert refused.value.message == f"{field}: Extra inputs are not permitted"
+    for changes in ({"api_version": "2026-10-21"}, {"strict": True}, NEWER | {"api_version": "2023-06-01"}):
+        assert translated(changes, **{field: value}).chat.messages
+
+
+def test_without_sampling_the_newer_version_is_content() -> None:
+    assert translated(NEWER).chat.temperature is None
+
+
+@pytest.mark.parametrize("field", [{"clear_at": "never"}, {"output_config": {"effort": "low"}}])
+def test_what_belongs_to_a_system_turn_stands_in_no_other_in_strict_mode(field: dict[str, Any]) -> None:
+    turns = [system("s") | field, user("a"), assistant("b") | field, user("c")]
+    with pytest.raises(InvalidRequestError, match=r"^messages\.2\.\w+: only permitted on system messages$"):
+        translated({"strict": True}, messages=turns)
+    with pytest.raises(InvalidRequestError, match=r"^messages\.2\."):
+        counted({"strict": True}, messages=turns)
+    assert translated({"strict": True}, messages=[turns[0], user("a")]).chat.messages
+    assert translated(messages=turns).chat.messages
+
+
+def test_no_output_config_is_an_empty_one() -> None:
+    assert translated(output_config=None).chat == translated().chat == translated(output_config={}).chat
+    turn = system("s") | {"output_config": None}
+    assert translated(messages=[user("a"), turn]).chat == translated(messages=[user("a"), system("s")]).chat
+
+
+def test_an_effort_of_a_user_turn_is_none() -> None:
+    turn = user("a") | {"output_config": {"effort": "low"}}
+    assert translated(messages=[turn], output_config={"effort": "max"}).chat.reasoning.effort == "max"
