@@ -32,12 +32,12 @@ USAGE: tuple[Part, ...] = (
     Part("output_tokens", "the engine's count of what it sampled, thinking included"),
     Part("cache_read_input_tokens", "the prompt's tokens that the engine found in its cache"),
     Part("cache_creation_input_tokens", "0: engines do not count what they write to their cache"),
-    Part("cache_creation", "the same by lifetime: null, or zeros"),
+    Part("cache_creation", "always null: the same by lifetime"),
     Part("output_tokens_details", "`thinking_tokens`, where the engine counts them"),
     Part("server_tool_use", "always null: no tool runs on the server"),
     Part("service_tier", "`standard`"),
     Part("speed", "`standard`"),
-    Part("inference_geo", "null"),
+    Part("inference_geo", "always null: the engine runs where it runs"),
 )
 
 STOP_REASONS: tuple[Part, ...] = (
@@ -65,4 +65,21 @@ EVENTS: tuple[Part, ...] = (
     Part("message_delta", "the stop reason and the full usage, which replaces that of the start"),
     Part("message_stop", "the last event of an answer"),
     Part("error", "the last event of a stream that failed: the envelope of errors"),
+)
+
+ERRORS: tuple[Part, ...] = (
+    Part(
+        "invalid_request_error", "400, 405, 415: the request; the message begins with the path of the field"
+    ),
+    Part("authentication_error", "401: no key, or a wrong one"),
+    Part("billing_error", "never sent: nothing is billed"),
+    Part("permission_error", "403: this caller may not do this"),
+    Part("not_found_error", "404: no such path or model"),
+    Part("conflict_error", "409: the request meets a state that forbids it"),
+    Part("request_too_large", "413: the body passes the limit"),
+    Part("rate_limit_error", "429: too many requests, here or at the engine; with `retry-after`"),
+    Part("timeout_error", "408: the body took too long; 504: the engine did"),
+    Part("api_error", "500: a fault here, or an answer of the engine that cannot be read"),
+    Part("not_supported", "501: not to be had on this engine"),
+    Part("overloaded_error", "529: the engine is full or unreachable"),
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from dragoman.translate import tables
+from dragoman.wire.anthropic.errors import ErrorType
 from tests.oracle import answers
 from tests.oracle.differences import DIFFERENCES
 from tests.oracle.ours import our_shapes
@@ -47,6 +50,7 @@ MESSAGE = OURS["message"]
         (answers.STOP_REASONS, set(member(MESSAGE, "stop_reason", tag="message").literals)),
         (answers.BLOCKS, set(member(MESSAGE, "content", tag="message").objects)),
         (answers.EVENTS, set(OURS["event"].objects)),
+        (answers.ERRORS, set(get_args(ErrorType))),
     ],
 )
 def test_a_table_has_one_row_for_each(rows: tuple[tables.Row | answers.Part, ...], there: set[str]) -> None:
@@ -57,6 +61,15 @@ def test_a_table_has_one_row_for_each(rows: tuple[tables.Row | answers.Part, ...
 def test_every_block_of_the_sdk_is_told_of() -> None:
     blocks = member(SDK["request"], "messages", "content")
     assert set(blocks.objects) <= {row.name for row in tables.BLOCKS}
+
+
+def test_every_source_of_images_and_documents_is_told_of() -> None:
+    there = [
+        f"{block}.source:{tag}"
+        for block in ("image", "document")
+        for tag in member(BLOCK, "source", tag=block).objects
+    ]
+    assert sorted(row.name for row in tables.SOURCES) == sorted(there)
 
 
 def test_the_tables_agree_about_what_is_refused() -> None:

@@ -34,6 +34,9 @@ _FIRST = (
     "title",
     "url",
     "tab_id",
+    "page_age",
+    "retrieved_at",
+    "context",
     "error_code",
     "error_message",
     "return_code",
@@ -106,9 +109,9 @@ def _lines(value: Any, depth: int) -> Iterator[str]:
 
 
 def _item(item: Any, depth: int) -> Iterator[str]:
-    """An item of a list; one of several members begins with a dash."""
+    """An item of a list; one with named members begins with a dash."""
     lines = [line for line in _lines(item, depth + 1) if line]
-    if len(lines) > 1:
+    if lines and isinstance(item, dict) and not _BARE.issuperset(filter(_is_read, item)):
         lines[0] = f"- {lines[0]}"
     yield from lines
 

@@ -163,6 +163,18 @@ BLOCK_FIELDS: tuple[Row, ...] = (
     Row("thinking.block_binding", "no effect", "a signature opens on every engine and model"),
 )
 
+# Where the content of images and documents can come from.
+SOURCES: tuple[Row, ...] = (
+    Row("image.source:base64", "translated", "a data URI"),
+    Row("image.source:url", "translated", "handed to the engine, or refused by setting"),
+    Row("image.source:file", "refused", "there are no files yet"),
+    Row("document.source:text", "translated", "text in place"),
+    Row("document.source:content", "translated", "text and images in place"),
+    Row("document.source:base64", "refused", "PDF documents cannot be read yet"),
+    Row("document.source:url", "refused", "documents cannot be fetched yet"),
+    Row("document.source:file", "refused", "there are no files yet"),
+)
+
 UNAVAILABLE_BLOCKS: dict[str, str] = {row.name: row.what for row in BLOCKS if row.effect == "refused"}
 
 # How the types of tools begin that the API defines and a client or a server runs.

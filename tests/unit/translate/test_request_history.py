@@ -105,7 +105,7 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
                 "stdout": "1\n2",
             },
         ),
-        ["return_code: 0", "stdout:", "1", "2", "file_id: file_1"],
+        ["return_code: 0", "stdout:", "1", "2", "- file_id: file_1"],
     ),
     (
         outcome(
@@ -178,7 +178,7 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
                 "tool_references": [{"type": "tool_reference", "tool_name": name} for name in "fg"],
             },
         ),
-        ["tool_name: f", "tool_name: g"],
+        ["- tool_name: f", "- tool_name: g"],
     ),
     (outcome("advisor_tool_result", {"type": "advisor_result", "text": "Do it."}), ["Do it."]),
     (
@@ -315,7 +315,7 @@ def test_the_state_of_a_browser_is_its_tabs_and_changes() -> None:
         "url: https://a",
         "tab_id: 1",
         "active: true",
-        "tab_id: 2",
+        "- tab_id: 2",
         "- name: tab_opened",
         "tab_id: 2",
         "- name: download_completed",
