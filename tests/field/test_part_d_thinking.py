@@ -12,7 +12,7 @@ from tests.server.conftest import Serve
 from tests.server.http import REQUEST, STREAMED, ask, data_of, error_of, events_of
 from tests.support.answers import blocks, finished, joined, said, streamed, whole
 from tests.support.answers import completion as answered
-from tests.support.translation import able_but, assistant, chat, thinking, translated, user
+from tests.support.translation import able_but, assistant, call, chat, result, thinking, translated, user
 
 ADAPTIVE = {"thinking": {"type": "adaptive"}}
 OMITTED = {"thinking": {"type": "adaptive", "display": "omitted"}}
@@ -84,6 +84,16 @@ def test_case_d65_d67_thinking_that_ate_the_budget_is_one_block_and_not_repeated
     ]
 
 
+def test_case_d66_thinking_cut_at_its_first_token_shows_no_marks() -> None:
+    chunks = [said(reasoning="I"), finished("length")]
+    assert [block.get("thinking") for block in blocks(streamed(chunks))] == ["I"]
+    assert b"<think" not in streamed(chunks)
+    # Marks are the engine's business: what it calls text is text, here as there.
+    assert [block.get("text") for block in blocks(streamed([said("<think>"), finished("length")]))] == [
+        "<think>"
+    ]
+
+
 def test_case_d68_a_model_that_does_not_think_has_no_thinking_block(serve: Serve) -> None:
     served = serve({"": answer("So.")}, capabilities=SCRIPTED_CAPABILITIES)
     assert [block["type"] for block in ask(served.url, REQUEST | ADAPTIVE).json()["content"]] == ["text"]
@@ -129,3 +139,12 @@ def test_case_d73_several_thinking_blocks_all_survive() -> None:
         thinking("one "), {"type": "text", "text": "x"}, thinking("two"), {"type": "text", "text": "y"}
     )
     assert chat(user("a"), turn, user("b"))[1].reasoning == "one two"
+
+
+def test_case_d74_a_turn_of_calls_has_no_content_and_one_of_nothing_no_calls() -> None:
+    turns = chat(user("a"), assistant(thinking("hm"), call()), user(result()), assistant(""), user("b"))
+    assert [(message.role, message.content) for message in turns[1::2]] == [
+        ("assistant", None),
+        ("assistant", ""),
+    ]
+    assert (turns[1].tool_calls is None, turns[3].tool_calls is None) == (False, True)

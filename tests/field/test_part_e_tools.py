@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from dragoman.engines.llamacpp.schema import shape_of
 from dragoman.engines.scripted import answer
 from tests.server.conftest import Serve
 from tests.server.http import REQUEST, ask, error_of
-from tests.support.translation import able_but, assistant, call, result, system, tool, translated, user
+from tests.support.translation import (
+    SCHEMA,
+    able_but,
+    assistant,
+    call,
+    result,
+    system,
+    tool,
+    translated,
+    user,
+)
 
 
 def refused(serve: Serve, **fields: Any) -> str:
@@ -114,6 +126,15 @@ def test_case_e85_the_fields_of_a_tool_are_accepted(serve: Serve, fields: dict[s
 def test_case_e85_names_have_a_pattern_and_are_unique(serve: Serve) -> None:
     assert refused(serve, tools=[tool("a b")]).startswith("tools.0.name: ")
     assert refused(serve, tools=[tool("a"), tool("a")]).startswith("tools.1.name: ")
+
+
+def test_case_e86_a_schema_that_is_too_much_for_a_grammar_keeps_its_names() -> None:
+    complex_one = SCHEMA | {"required": ["q"], "not": {"properties": {"q": {"pattern": "(?=x)"}}}}
+    (asked,) = translated(tools=[tool("f", input_schema=complex_one)]).chat.tools
+    loosened = shape_of(asked)
+    assert loosened is not None
+    shape = msgspec.json.decode(loosened.function.parameters)
+    assert shape == {"type": "object", "properties": {"q": {}}, "required": ["q"]}
 
 
 def test_case_e_an_engine_that_cannot_force_a_call_says_so(serve: Serve) -> None:

@@ -111,7 +111,7 @@ def _lines(value: Any, depth: int) -> Iterator[str]:
 def _item(item: Any, depth: int) -> Iterator[str]:
     """An item of a list; one with named members begins with a dash."""
     lines = [line for line in _lines(item, depth + 1) if line]
-    if lines and isinstance(item, dict) and not _BARE.issuperset(filter(_is_read, item)):
+    if lines and isinstance(item, dict) and not {key for key in item if _is_read(key)} <= _BARE:
         lines[0] = f"- {lines[0]}"
     yield from lines
 
