@@ -31,7 +31,7 @@ TURNS = [
     user(result("toolu_a", [text("found"), image()])),
     system("be brief"),
 ]
-WHOLE = {"system": "top", "tools": [tool("f"), tool("g")], "messages": TURNS}
+WHOLE: dict[str, Any] = {"system": "top", "tools": [tool("f"), tool("g")], "messages": TURNS}
 
 
 def counted(url: str, query: str = "", **fields: Any) -> httpx.Response:

@@ -50,7 +50,9 @@ RESULT_BLOCKS = st.one_of(
     st.builds(image, st.sampled_from(["", "AA==", "A", "é"])),
     st.just({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a"}}),
     st.just({"type": "tool_reference", "tool_name": "f"}),
-    st.just({"type": "browser_state"}),
+    st.just({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}}),
+    st.just({"type": "search_result", "source": "s", "title": "t", "content": [text("a")]}),
+    st.just({"type": "browser_state", "tabs": []}),
 )
 BLOCKS = st.one_of(
     RESULT_BLOCKS.filter(lambda block: block["type"] != "browser_state"),
@@ -61,7 +63,18 @@ BLOCKS = st.one_of(
     ),
     st.builds(result, IDS, st.one_of(st.none(), st.text(max_size=3), st.lists(RESULT_BLOCKS, max_size=3))),
     st.just({"type": "fallback"}),
-    st.just({"type": "compaction", "content": "x"}),
+    st.builds(
+        lambda content, changes: {"type": "compaction", "content": content, "tool_changes": changes},
+        st.sampled_from([None, "", "x"]),
+        st.sampled_from([None, [], [{}]]),
+    ),
+    st.builds(
+        lambda kind, content: {"type": kind, "tool_use_id": "x", "content": content},
+        st.sampled_from(["web_search_tool_result", "mcp_tool_result", "advisor_tool_result"]),
+        VALUES,
+    ),
+    st.builds(lambda tools: {"type": "mcp_tool_listing", "tools": tools}, VALUES),
+    st.builds(lambda value: {"type": "server_tool_use", "id": "x", "name": "f", "input": value}, VALUES),
     st.just({"type": "image", "source": {"type": "file", "file_id": "x"}}),
     st.just({"type": "image", "source": {"type": "url", "url": "file:///x"}}),
 )
@@ -215,6 +228,8 @@ def restyled(draw: st.DrawFn, value: Any) -> Any:
     if kind == "tool_result" and not block["is_error"] and draw(st.booleans()):
         del block["is_error"]
     content = block.get("content")
+    if kind == "search_result":
+        return dict(draw(st.permutations(list(block.items()))))
     if isinstance(content, str):
         block["content"] = [text(content)]
     elif isinstance(content, list) and len(content) == 1 and content[0]["type"] == "text":

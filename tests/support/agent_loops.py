@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from tests.support.translation import assistant, call, image, result, system, text, thinking, user
+from tests.support.blocks_with_marks import contents
+from tests.support.translation import assistant, call, image, result, system, thinking, user
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=6)
 
@@ -33,7 +34,8 @@ class Loop(msgspec.Struct):
     def mark(self, words: str, where: list[str]) -> str:
         """A text with a mark in it that no other text has."""
         self.marks += 1
-        own = f"<{self.marks}>"
+        # No sign in it is escaped anywhere.
+        own = f"#{self.marks}#"
         where.append(own)
         return words + own
 
@@ -61,16 +63,16 @@ def loops(draw: st.DrawFn) -> Loop:
 def _stretch(draw: st.DrawFn, loop: Loop) -> None:
     """What stands between two assistant turns: at least one user turn."""
     own: list[str] = []
+    asked: list[str] = []
     blocks = _results(draw, loop)
     loop.calls = []
-    for kind in draw(st.lists(st.sampled_from(["text", "image"]), min_size=not blocks, max_size=3)):
-        block = text(loop.mark(draw(WORDS), loop.asked)) if kind == "text" else loop.image(own)
-        blocks.append(block)
+    kinds = ["text", "image", "document", "search", "history"]
+    for kind in draw(st.lists(st.sampled_from(kinds), min_size=not blocks, max_size=3)):
+        blocks += contents(draw, loop, kind, asked, own)
     loop.images.extend(own)
     if draw(st.booleans()):
         loop.messages.append(system(loop.mark(draw(WORDS), loop.asked)))
-        # The order of the marks is the order of the turns.
-        loop.asked.insert(len(loop.asked) - 1 - sum(b["type"] == "text" for b in blocks), loop.asked.pop())
+    loop.asked.extend(asked)
     cut = draw(st.integers(0, len(blocks)))
     parts = [part for part in (blocks[:cut], blocks[cut:]) if part]
     loop.messages.extend(user(*part) for part in parts)
@@ -81,13 +83,11 @@ def _stretch(draw: st.DrawFn, loop: Loop) -> None:
 def _results(draw: st.DrawFn, loop: Loop) -> list[dict[str, Any]]:
     """The results of the open calls, sent in any order."""
     blocks = []
+    kinds = st.lists(st.sampled_from(["text", "image", "document", "search", "browser"]), max_size=3)
     for call_id in loop.calls:
-        content = []
-        for kind in draw(st.lists(st.sampled_from(["text", "image"]), max_size=3)):
-            words = draw(WORDS)
-            content.append(
-                text(loop.mark(words, loop.results)) if kind == "text" else loop.image(loop.images)
-            )
+        content: list[dict[str, Any]] = []
+        for kind in draw(kinds):
+            content += contents(draw, loop, kind, loop.results, loop.images)
         blocks.append(result(call_id, content, is_error=draw(st.booleans())))
     return draw(st.permutations(blocks))
 
@@ -95,10 +95,11 @@ def _results(draw: st.DrawFn, loop: Loop) -> list[dict[str, Any]]:
 def _answer(draw: st.DrawFn, loop: Loop) -> None:
     """An assistant turn of any blocks."""
     blocks = []
-    for kind in draw(st.lists(st.sampled_from(["text", "thinking", "call"]), min_size=1, max_size=4)):
+    kinds = ["text", "thinking", "call", "history", "search"]
+    for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4)):
         words = draw(WORDS)
-        if kind == "text":
-            blocks.append(text(loop.mark(words, loop.answered)))
+        if kind in {"text", "history", "search"}:
+            blocks += contents(draw, loop, kind, loop.answered, [])
         elif kind == "thinking":
             blocks.append(thinking(loop.mark(words, loop.thought), visible=draw(st.booleans())))
         else:
