@@ -10,7 +10,7 @@ import pytest
 from dragoman.engines.llamacpp.schema import shape_of
 from dragoman.engines.scripted import answer
 from tests.server.conftest import Serve
-from tests.server.http import REQUEST, ask, error_of
+from tests.server.http import REQUEST, ask, error_of, events_of
 from tests.support.translation import (
     SCHEMA,
     able_but,
@@ -38,6 +38,74 @@ def choice(kind: str, **more: Any) -> Any:
     assert [one.function.name for one in asked.tools] == ["f"]
     assert asked.tool_choice is not None
     return asked.tool_choice.mode, asked.tool_choice.name
+
+
+def answered(serve: Serve, script: Any, **fields: Any) -> tuple[int, dict[str, Any], list[str | None]]:
+    """Status and body of a whole answer with one tool there, and the types of the stream's events."""
+    served = serve(lambda _: script)
+    request = REQUEST | {"tools": [tool()]} | fields
+    whole = ask(served.url, request)
+    stream = ask(served.url, request | {"stream": True})
+    return whole.status_code, whole.json(), [event.event for event in events_of(stream.content)]
+
+
+F = {"type": "tool", "name": "f"}
+FORM = {"format": {"type": "json_schema", "schema": {"type": "object", "required": ["n"]}}}
+
+
+def test_case_e75_a_call_that_is_forbidden_is_no_answer(serve: Serve) -> None:
+    script = answer(calls=[("f", "{}")])
+    status, _, events = answered(serve, script, tool_choice={"type": "none"})
+    assert (status, events[-1]) == (500, "error")
+
+
+def test_case_e76_any_without_a_call_is_no_answer(serve: Serve) -> None:
+    status, body, events = answered(serve, answer("Hello."), tool_choice={"type": "any"})
+    assert (status, body["error"]["type"], events[-1]) == (500, "api_error", "error")
+    assert "message_delta" not in events
+
+
+@pytest.mark.parametrize("script", [answer("Hello."), answer(calls=[("g", "{}")])], ids=["text", "other"])
+def test_case_e77_another_tool_or_text_is_no_answer(serve: Serve, script: Any) -> None:
+    status, body, events = answered(serve, script, tool_choice=F)
+    assert (status, body["error"]["type"], events[-1]) == (500, "api_error", "error")
+    assert "message_delta" not in events
+
+
+@pytest.mark.parametrize("names", [("f", "g"), ("g", "f")], ids="-".join)
+def test_case_e77_an_extra_call_does_not_fail_the_right_one(serve: Serve, names: tuple[str, str]) -> None:
+    script = answer(calls=[(name, "{}") for name in names])
+    status, body, events = answered(serve, script, tool_choice=F)
+    assert (status, [block["name"] for block in body["content"]]) == (200, ["f"])
+    assert body["stop_reason"] == "tool_use"
+    assert (events.count("content_block_start"), events[-1]) == (1, "message_stop")
+
+
+def test_case_e_a_call_of_a_tool_that_was_never_declared_is_delivered(serve: Serve) -> None:
+    status, body, events = answered(serve, answer(calls=[("absent", "{}")]))
+    assert (status, body["content"][0]["name"], events[-1]) == (200, "absent", "message_stop")
+
+
+@pytest.mark.parametrize("arguments", ["[1]", "7", '"text"', "no JSON"])
+def test_case_b43_arguments_that_are_no_object_are_no_answer(serve: Serve, arguments: str) -> None:
+    status, body, events = answered(serve, answer(calls=[("f", arguments)]), tool_choice=F)
+    assert (status, body["error"]["type"], events[-1]) == (500, "api_error", "error")
+
+
+def test_case_e86_a_schema_that_cannot_be_is_refused_by_its_path(serve: Serve) -> None:
+    odd = {"type": "object", "properties": {"q": {"type": "objekt"}}}
+    words = refused(serve, tools=[tool(strict=True, input_schema=odd)])
+    assert words.startswith("tools.0.input_schema.properties.q.type: ")
+    form = {"format": {"type": "json_schema", "schema": odd}}
+    assert refused(serve, output_config=form).startswith("output_config.format.schema.properties.q.type: ")
+    # a plain tool's schema is only shown to the model
+    assert ask(serve().url, REQUEST | {"tools": [tool(input_schema=odd)]}).status_code == 200
+
+
+def test_case_e86_text_that_is_not_of_its_form_is_no_answer(serve: Serve) -> None:
+    status, body, events = answered(serve, answer('{"m": 1}'), output_config=FORM)
+    assert (status, body["error"]["type"], events[-1]) == (500, "api_error", "error")
+    assert answered(serve, answer('{"n": 1}'), output_config=FORM)[0] == 200
 
 
 def test_case_e75_none_is_accepted_and_keeps_the_tools_in_the_prompt() -> None:

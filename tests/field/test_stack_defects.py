@@ -49,7 +49,7 @@ def test_stack_defect_01_an_agent_loop_works_with_every_block(serve: Serve) -> N
 
 
 def test_stack_defect_02_tools_sampling_and_thinking_reach_the_engine(serve: Serve) -> None:
-    served = serve()
+    served = serve([answer(calls=[("f", "{}")])])
     body = asked(
         tools=[tool()],
         tool_choice={"type": "any"},

@@ -135,6 +135,7 @@ class MessagesService:
             parallel=translation.chat.parallel_tool_calls is not False,
             may_call=translation.chat.tool_choice != ToolChoice("none"),
             input_estimate=usage_estimate(size),
+            expected=translation.expected,
         )
         return Call(caller=caller, model=model, chat=translation.chat, options=options)
 

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from dragoman.errors import EngineFaultError
+from dragoman.translate.conformity import Expected, Watch
 from dragoman.translate.deltas import CallTable
 from dragoman.translate.finish import (
     Finish,
@@ -42,7 +43,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: the name that the client asked for. max_tokens: as asked; 0 wants no content. context_length: in
     tokens, None where it is not known. held_bytes: the bound of what waits while a call is open. parallel
     False: one call at most is delivered. may_call False: the request forbade calls. input_estimate: input
-    tokens, for an engine that tells no usage.
+    tokens, for an engine that tells no usage. expected: what the answer must hold.
     """
 
     message_id: str
@@ -56,6 +57,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     parallel: bool = True
     may_call: bool = True
     input_estimate: int = 1
+    expected: Expected | None = None
 
     @property
     def shows_thinking(self) -> bool:
@@ -71,11 +73,14 @@ class Answer:
     """
 
     def __init__(self, options: StreamOptions, sink: BlockSink) -> None:
+        expected = options.expected
+        self._watch = None if expected is None else Watch(expected, sink, options.held_bytes)
         self.order = BlockOrder(
-            sink,
+            self._watch or sink,
             message_id=options.message_id,
             held_bytes=options.held_bytes,
-            parallel=options.parallel,
+            # of a single call that is named, the first of that name is the one
+            parallel=options.parallel or (expected is not None and expected.single),
         )
         self.stop: Stop | None = None
         self.usage: Usage | None = None
@@ -85,6 +90,18 @@ class Answer:
         self._matched: str | None = None
         self._counts: ChatUsage | None = None
         self._written = 0
+        self._refused = False
+
+    @property
+    def calls(self) -> list[tuple[str, str]]:
+        """The complete calls that were delivered: our id, and the arguments as the model wrote them."""
+        calls = self.order.calls
+        return calls if self._watch is None else self._watch.delivered(calls)
+
+    @property
+    def undelivered(self) -> int:
+        """How many calls were left out: more than one where one was asked for, or of another tool."""
+        return self.order.undelivered + (0 if self._watch is None else self._watch.left_out)
 
     def chunk(self, chunk: ChatChunk) -> None:
         """Takes one chunk of a stream. Only choice 0 is read: one answer was asked for."""
@@ -121,15 +138,18 @@ class Answer:
         if options.max_tokens:
             cut = self._cut(finish)
             order.finish(cut)
+            calls = self.calls
             if cut is not Cut.BY_STOP and finish is Finish.STOPPED and order.cut_calls:
                 finish = Finish.LENGTH
             self.stop = stop_of(
                 finish,
                 self._matched,
-                calls=len(order.calls),
+                calls=len(calls),
                 cut_calls=order.cut_calls,
                 context_full=context_is_full(self._counts, options.max_tokens, options.context_length),
             )
+            if self._watch is not None:
+                self._watch.check(self.stop, calls, refused=self._refused)
         else:
             # The engine samples one token at least; it was not asked for and is not shown.
             self.stop = Stop("max_tokens")
@@ -158,6 +178,7 @@ class Answer:
             self.order.text(said.content)
         if said.refusal:
             self._written += len(said.refusal)
+            self._refused = True
             self.order.text(said.refusal)
         if said.tool_calls:
             self._calls(said)

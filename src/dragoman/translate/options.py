@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from dragoman.translate.conformity import Expected
 from dragoman.translate.signature import OpenedThinking
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatRequest
@@ -49,6 +50,7 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     display: how the client wants thinking shown ("off": it did not ask for any). context_management: the
     answer carries `applied_edits`. max_tokens: as asked (0: warm the cache only; also 0 for a count).
     dropped_thinking: blocks of thinking that could not go to the engine. notes: what else was dropped.
+    expected: what the answer must hold, None where nothing is demanded.
     """
 
     chat: ChatRequest
@@ -57,6 +59,7 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     dropped_thinking: int
     notes: tuple[str, ...]
+    expected: Expected | None = None
 
 
 class Findings:

@@ -85,5 +85,6 @@ def format_of(request: CountTokensRequest, options: RequestOptions) -> JsonForma
             f"output_config.format: the engine of the model {options.model!r} has no structured output"
         )
     schema = request.output_config.format.schema
-    object_text(schema, "output_config.format.schema")
-    return JsonFormat(schema=schema)
+    path = "output_config.format.schema"
+    object_text(schema, path)
+    return JsonFormat(schema=schema, path=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dragoman.translate.demands import expected_of, strict_places
 from dragoman.translate.messages import Conversation
 from dragoman.translate.options import Findings, RequestOptions, Translation
 from dragoman.translate.params import (
@@ -41,6 +42,7 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
         parallel_tool_calls=choice.parallel,
         reasoning=reasoning_of(request, options),
         response_format=format_of(request, options),
+        schema_places=strict_places(request),
         continue_final=conversation.continues,
         placement_key=options.placement_key,
         request_id=options.request_id,
@@ -56,4 +58,5 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
         max_tokens=request.max_tokens if isinstance(request, MessagesRequest) else 0,
         dropped_thinking=findings.dropped_thinking,
         notes=findings.notes(),
+        expected=expected_of(chat, tools, choice),
     )

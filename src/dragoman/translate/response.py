@@ -44,7 +44,7 @@ def to_message(
         usage=usage,
         context_management=AppliedEdits() if options.context_management else UNSET,
     )
-    return message, answer.order.calls
+    return message, answer.calls
 
 
 def encode_message(message: MessageOut) -> bytes:

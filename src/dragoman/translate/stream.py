@@ -34,12 +34,12 @@ class MessageStream:
     @property
     def calls(self) -> list[tuple[str, str]]:
         """The complete calls: our id, and the arguments as the model wrote them."""
-        return self._answer.order.calls
+        return self._answer.calls
 
     @property
     def undelivered_calls(self) -> int:
-        """How many calls were left out because the client asked for one at most."""
-        return self._answer.order.undelivered
+        """How many calls were left out because the client asked for one at most, or for another tool's."""
+        return self._answer.undelivered
 
     @property
     def usage(self) -> Usage | None:

@@ -95,19 +95,24 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JsonFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """Structured output: the answer's text must match this JSON Schema (bytes as received)."""
+    """Structured output: the answer's text must match this JSON Schema (bytes as received).
+
+    `path` is where the schema stands in the client's request, and never travels to the engine; it is empty
+    for one that was made here.
+    """
 
     schema: msgspec.Raw
     name: str = "output"
     strict: bool = True
+    path: str = ""
 
 
 class ChatRequest(msgspec.Struct, kw_only=True):
     """One neutral request. Nothing in it has an engine's spelling; None means "not said".
 
     `max_tokens` None lets the engine fill the context. `continue_final` asks to go on with the last
-    (assistant) message. `placement_key` and `request_id` are for routing and logs and never travel to
-    the engine as content.
+    (assistant) message. `schema_places` says where the schemas of strict tools stand in the client's
+    request, by the tools' names. It, `placement_key` and `request_id` never travel to the engine.
     """
 
     model: str
@@ -124,6 +129,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     reasoning: Reasoning = Reasoning()
     response_format: JsonFormat | None = None
     continue_final: bool = False
+    schema_places: dict[str, str] = {}
     placement_key: str | None = None
     request_id: str = ""
     engine: str = ""  # where the call was placed: written by the client of many, before the engine answers
