@@ -18,6 +18,7 @@ from dragoman.engines.dialects.base import Ask, Card, CardList, Dialect, Reply, 
 from dragoman.engines.dialects.errors import (
     REFUSES_KEY,
     ContextOverflowError,
+    SchemaRefusedError,
     error_in_body,
     error_of_reply,
     logged,
@@ -230,6 +231,8 @@ class RemoteInferenceEngine(InferenceEngine):
         """The attempt's result; where prompt and answer pass the context, once more with what is left."""
         try:
             return await attempt(request)
+        except SchemaRefusedError as error:
+            raise error.by_path(request) from error
         except ContextOverflowError as error:
             fitted, overflow = await self._fitted(request, error), error
         try:

@@ -172,6 +172,21 @@ def test_vllms_effort_is_a_template_argument_for_the_count_too() -> None:
     }
 
 
+def test_llamacpps_effort_is_a_template_argument() -> None:
+    body = written("llamacpp", request(reasoning=Reasoning(enabled=True, effort="xhigh")))
+    expected = {"enable_thinking": True, "thinking": True, "reasoning_effort": "high"}
+    assert body["chat_template_kwargs"] == expected
+    body = written("llamacpp", request(reasoning=Reasoning(effort="low")))
+    assert body["chat_template_kwargs"] == {"reasoning_effort": "low"}
+
+
+@pytest.mark.parametrize("name", ["generic", "sglang"])
+def test_effort_in_the_plain_form(name: str) -> None:
+    body = written(name, request(reasoning=Reasoning(effort="low")))
+    assert body["reasoning_effort"] == "low"
+    assert "chat_template_kwargs" not in body
+
+
 def test_a_budget_of_thinking() -> None:
     assert (
         written("llamacpp", request(reasoning=Reasoning(enabled=True, budget_tokens=5)))[

@@ -17,7 +17,7 @@ from tests.unit.engines.remotes import read
 from tests.unit.engines.test_llamacpp_engine import LOCAL, MODEL_FILE
 
 SOUND = tool("f", b'{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}')
-ODD = tool("g", b'{"type":"object","properties":{"p":{"$ref":"#/$defs/none"},"q":{}},"required":["p"]}')
+ODD = tool("g", b'{"type":"object","properties":{"p":{"description":"none"},"q":{}},"required":["p"]}')
 SHAPE = {"type": "object", "properties": {"p": {}, "q": {}}, "required": ["p"]}
 FORCED = ToolChoice("required")
 
@@ -86,7 +86,7 @@ async def test_schemas_that_are_only_refused_together_all_give_way() -> None:
 async def test_a_request_that_is_refused_for_another_reason_stays_refused() -> None:
     async with FakeOpenAI() as fake, aided(fake) as engine:
         refusing(fake, "arguments")
-        with pytest.raises(InvalidRequestError, match="refused the request"):
+        with pytest.raises(InvalidRequestError, match="cannot hold its answer"):
             await engine.stream_chat_completion(asking(tool_choice=FORCED))
 
 

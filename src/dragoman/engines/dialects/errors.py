@@ -19,6 +19,7 @@ from dragoman.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
+from dragoman.wire.openai import ChatRequest
 
 
 class ContextOverflowError(InvalidRequestError):
@@ -27,6 +28,27 @@ class ContextOverflowError(InvalidRequestError):
     def __init__(self, overflow: Overflow, log_detail: str, log_content: str) -> None:
         super().__init__("prompt is too long", log_detail=log_detail, log_content=log_content)
         self.overflow = overflow
+
+
+class SchemaRefusedError(InvalidRequestError):
+    """The engine cannot hold an answer to a schema of the request; `by_path` says to which one."""
+
+    def by_path(self, request: ChatRequest) -> InvalidRequestError:
+        """The error that names the schema by where it stands."""
+        output, forced = request.response_format, request.tool_choice
+        if output is not None and output.path:
+            place = output.path
+        elif forced is not None and forced.name in request.schema_places:
+            place = request.schema_places[forced.name]
+        elif len(request.schema_places) == 1:
+            place = next(iter(request.schema_places.values()))
+        elif request.tools:
+            place = "tools"
+        else:
+            return self
+        return InvalidRequestError(
+            f"{place}: {self.message}", log_detail=self.log_detail, log_content=self.log_content
+        )
 
 
 # An error's type where neither HTTP nor its code gives a number.
@@ -56,6 +78,8 @@ _IMAGE = re.compile(
     r"|does not support (?:image|multimodal)|(?:image|vision).{0,40}not supported",
     re.IGNORECASE,
 )
+# What engines say of schemas that they cannot turn into a grammar.
+_SCHEMA = re.compile(r"json.?schema|grammar|guided.?(?:json|decoding)|structured.?output", re.IGNORECASE)
 _LOG_BYTES = 2000
 # What an engine may call its errors; anything else might be content.
 _LABEL = re.compile(r"[\w.-]{1,60}")
@@ -169,6 +193,9 @@ def _mapped(
     missing = _SET_UP.search(said.message)
     if missing is not None:
         status, detail = 404, f"{detail}, which says: {missing[0]}"
+    if status in {400, 422} and _SCHEMA.search(said.message):
+        message = "the engine cannot hold its answer to this schema"
+        return SchemaRefusedError(message, log_detail=detail, log_content=content)
     kind, message = _OF_STATUS.get(status, (EngineFaultError, "the engine failed to answer"))
     return kind(message, retry_after=retry_after, log_detail=detail, log_content=content)
 

@@ -3,7 +3,7 @@
 Checked on its server as of October 2026: `verbose` tells the stop string that matched; `return_progress`
 gives the prompt's count before the first token; a whole answer that continues an assistant turn repeats that
 turn, a stream does not; `tool_choice` that names a function is not obeyed, "required" is; `max_tokens` is
-cut to the context.
+cut to the context; of a schema it ignores in silence what its grammars cannot say, hence `engines.gbnf`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from dragoman.engines.dialects.probes import (
     switches_thinking,
     thinking_switch,
 )
+from dragoman.engines.gbnf.held import held_format, held_tools
 from dragoman.errors import EngineFaultError
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatRequest, ChatUsage, PromptTokensDetails
+from dragoman.wire.openai_write import plain_format
 
 
 class Timings(msgspec.Struct, gc=False):
@@ -157,12 +159,19 @@ class LlamaCppDialect(Dialect):
             body["verbose"] = True
         if capabilities.reasoning_switch and request.reasoning.enabled is not None:
             body["chat_template_kwargs"] = thinking_switch(request.reasoning.enabled)
+        if "reasoning_effort" in body:
+            # templates read it there
+            body.setdefault("chat_template_kwargs", {})["reasoning_effort"] = body["reasoning_effort"]
         if request.reasoning.budget_tokens is not None and self.thinks(request, capabilities):
             body["thinking_budget_tokens"] = request.reasoning.budget_tokens
+        if request.response_format is not None:
+            body["response_format"] = plain_format(held_format(request.response_format))
+        if request.tools:
+            body["tools"] = held_tools(request)
         choice = request.tool_choice
         if choice is not None and choice.mode == "function":
             # a named function is not obeyed: with that one alone, "required" forces it
-            body["tools"] = [tool for tool in request.tools if tool.function.name == choice.name]
+            body["tools"] = [tool for tool in body["tools"] if tool.function.name == choice.name]
             body["tool_choice"] = "required"
 
     def prepare_stream(self, body: dict[str, Any], *, counted: bool) -> None:

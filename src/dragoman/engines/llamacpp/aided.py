@@ -10,6 +10,7 @@ import msgspec
 
 from dragoman.engines.base import ChatStream
 from dragoman.engines.dialects.base import Ask, Dialect
+from dragoman.engines.gbnf.held import held_tool
 from dragoman.engines.llamacpp.aided_stream import AidedStream, Asker, CallStream
 from dragoman.engines.llamacpp.aids import Way, call_request, chosen, first_request, way_of
 from dragoman.engines.llamacpp.forms import CallForms, Send
@@ -22,7 +23,7 @@ from dragoman.models.aids import PromptAids
 from dragoman.models.catalogue import find
 from dragoman.settings import EngineEntry, Limits, Timeouts
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatRequest
+from dragoman.wire.openai import ChatRequest, ChatTool
 
 # In llama.cpp's notation: any text but one that begins like a call, or with white space before one.
 WORDS = r"root ::= [^{<>\x60\x20\x09\x0A\x0D] [^\x00]*"
@@ -83,7 +84,7 @@ class AidedInferenceEngine(RemoteInferenceEngine):
             return await super()._stream(first, dialect, capabilities)
         if way is Way.FORCE:
             more = {"repeat_penalty": aids.forced_penalty}
-            return CallStream(await self._forms.called(first, chosen(request), more))
+            return CallStream(await self._forms.called(first, _callable(request), more))
         recogniser = CallRecogniser({tool.function.name for tool in request.tools}, aids.fences, aids.marks)
         asker = _Asker(self._raw, self._forms, self._transport.ask, first, request)
         answered = answered_calls(request)
@@ -115,7 +116,7 @@ class _Asker(Asker):
 
     async def call(self, tool: str | None, spent: int, running: ChatStream) -> ChatStream:
         """A call of that tool, or of any; the text that led to it is no part of its prompt."""
-        tools = chosen(self._request, tool)
+        tools = _callable(self._request, tool)
         asked = call_request(self._first, tools)
         if asked.max_tokens is not None:
             asked.max_tokens = max(1, asked.max_tokens - spent)
@@ -135,3 +136,8 @@ class _Asker(Asker):
         await running.aclose()
         ours = [slot.id for slot in slots if slot.is_processing and slot.params.seed == self.seed]
         return {"seed": self.seed, **({"id_slot": ours[0]} if ours else {})}
+
+
+def _callable(request: ChatRequest, name: str | None = None) -> list[ChatTool]:
+    """The tools of which one is to be called, with schemas that llama.cpp can take."""
+    return [held_tool(tool, request) for tool in chosen(request, name)]

@@ -22,7 +22,8 @@ class CallForms:
     """What is known of the schemas that one llama.cpp was asked to follow.
 
     A schema that it refuses is tried by itself, once. Of one that it cannot follow the names of the arguments
-    and which are required are kept; where even these are refused, the arguments are any object.
+    and which are required are kept; where even these are refused, the arguments are any object. Strict tools
+    stay as they are.
     """
 
     def __init__(self, send: Send) -> None:
@@ -37,13 +38,19 @@ class CallForms:
         except ContextOverflowError:
             raise
         except InvalidRequestError:
-            followed = [await self._followed(asked.model, tool) for tool in tools]
+            followed = [
+                tool if tool.function.strict else await self._followed(asked.model, tool) for tool in tools
+            ]
             if followed == known:
+                if all(tool.function.strict for tool in tools):
+                    raise
                 # each is followed alone, but not all together; or it is not the form that is refused
-                followed = [loose(tool) for tool in tools]
+                followed = [tool if tool.function.strict else loose(tool) for tool in tools]
         return await self._send(_formed(asked, followed), more)
 
     def _as_known(self, tool: ChatTool) -> ChatTool:
+        if tool.function.strict:
+            return tool
         found = self._known.get(bytes(tool.function.parameters))
         return tool if found is None else _with_schema_of(tool, found)
 
