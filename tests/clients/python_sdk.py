@@ -128,7 +128,7 @@ def _tool_runner(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
 
 
 def _parse(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
-    message = client.messages.parse(**params, output_format=Person)
+    message = client.messages.parse(**_as_arguments(params), output_format=Person)
     parsed = message.parsed_output
     return {"message": message.to_dict(mode="json"), "parsed": parsed.model_dump() if parsed else None}
 

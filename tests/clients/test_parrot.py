@@ -157,6 +157,15 @@ def test_the_count_holds_without_the_tools(sdk: SDK, parrot: str, dialogue: Dial
     assert counted == billed(message)
 
 
+def test_parse_gives_a_typed_value_by_force(sdk: SDK, parrot: str) -> None:
+    # the parrot knows nothing of people: only the engine's grammar makes it speak of one
+    turns = [{"role": "user", "content": "Who is Ada?"}]
+    request = {"model": "parrot", "messages": turns, **SAMPLING}
+    parsed = sdk.call("parse", parrot, request)["parsed"]
+    assert parsed.keys() == {"name", "age"}
+    assert (type(parsed["name"]), type(parsed["age"])) == (str, int)
+
+
 def test_claude_code_reads_a_real_engine(parrot: str, tmp_path: Path) -> None:
     # The short prompt of the simple mode fits the parrot; greedy sampling makes its answer certain.
     greedy = {"CLAUDE_CODE_SIMPLE": "1", "CLAUDE_CODE_EXTRA_BODY": '{"temperature": 0}'}
