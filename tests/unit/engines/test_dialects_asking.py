@@ -141,8 +141,16 @@ def strict_template(body: dict[str, Any]) -> str | None:
 
 def hoisting_template(body: dict[str, Any]) -> str:
     """A template that puts all system turns first."""
-    turns = sorted(body["messages"], key=lambda turn: str(turn["role"]))
+    turns = sorted(body["messages"], key=lambda turn: turn["role"] != "system")
     return "".join(str(turn["content"]) for turn in turns)
+
+
+def alternating_template(body: dict[str, Any]) -> str | None:
+    """A template as some of Mistral's: behind the first system turn, every other one is a user's."""
+    _, *rest = body["messages"]
+    users = [turn["role"] == "user" for turn in rest]
+    in_turn = users == [number % 2 == 0 for number in range(len(rest))]
+    return "".join(str(turn["content"]) for turn in body["messages"]) if in_turn else None
 
 
 def applied(render: Any) -> Any:
@@ -166,7 +174,12 @@ def tokenized(render: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("render", "switch", "in_place"),
-    [(template, True, True), (strict_template, False, False), (hoisting_template, False, False)],
+    [
+        (template, True, True),
+        (strict_template, False, False),
+        (hoisting_template, False, False),
+        (alternating_template, False, False),
+    ],
 )
 async def test_template_habits_are_seen_on_rendered_prompts(
     render: Any, switch: bool, in_place: bool

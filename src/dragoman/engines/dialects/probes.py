@@ -8,12 +8,14 @@ from typing import Any
 Render = Callable[[dict[str, Any]], Awaitable[str | None]]
 """Renders messages (and more members of a request) to the prompt's text; None where the template refuses."""
 
-_MARKS = ("alpha-1", "bravo-2", "charlie-3", "delta-4")
-_ROLES = ("system", "user", "system", "user")
+# System turns before an assistant turn and before a user turn: a template that only wants every other turn to
+# be a user's takes one for an assistant's, and refuses as soon as there is one.
+_ROLES = ("system", "user", "system", "assistant", "user", "system", "user")
+_MARKS = ("alpha-1", "bravo-2", "charlie-3", "delta-4", "echo-5", "foxtrot-6", "golf-7")
 
 
 async def keeps_system_in_place(render: Render) -> bool:
-    """Whether a system turn after the first renders, and where it stands."""
+    """Whether system turns after the first render, and where they stand."""
     messages = [{"role": role, "content": mark} for role, mark in zip(_ROLES, _MARKS, strict=True)]
     prompt = await render({"messages": messages})
     if prompt is None:

@@ -23,7 +23,7 @@ from dragoman.engines.doctor.subject import Shown, Subject
 from dragoman.errors import NotSupportedError
 from dragoman.wire.openai import ChatMessage, ChatRequest, ImagePart, ImageURL, Part, TextPart
 
-_PLACES = ("alpha-1", "bravo-2", "charlie-3", "delta-4")
+_PLACES = ("alpha-1", "bravo-2", "charlie-3", "delta-4", "echo-5", "foxtrot-6", "golf-7")
 
 
 async def counting(subject: Subject) -> Shown:
@@ -82,9 +82,13 @@ async def images(subject: Subject) -> Shown:
     return Shown("yes", f"a picture is {weight} tokens of prompt")
 
 
+def _answered(text: str) -> ChatMessage:
+    return ChatMessage(role="assistant", content=text)
+
+
 async def system_turns(subject: Subject) -> Shown:
     """System turns in the middle of a conversation."""
-    roles = (system, user, system, user)
+    roles = (system, user, system, _answered, user, system, user)
     prompt = await subject.prompt(*[turn(mark) for turn, mark in zip(roles, _PLACES, strict=True)])
     if prompt.refusal:
         return Shown("no", prompt.refusal, "refused")
