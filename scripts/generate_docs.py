@@ -19,6 +19,7 @@ from bench.page import PARTS as BENCHMARK
 from dragoman.settings import ENV_PREFIX, Settings
 from dragoman.translate.grammar import states_mermaid
 from tests.oracle.page import PARTS as COMPATIBILITY
+from tests.prefix.page import PARTS as PREFIX
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "ARCHITECTURE.md", "docs")
@@ -80,6 +81,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     **COMPATIBILITY,
     **BENCHMARK,
+    **PREFIX,
 }
 
 

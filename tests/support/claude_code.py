@@ -77,10 +77,15 @@ class Claude:
         }
 
     def start(
-        self, prompt: str, *, tools: Sequence[str] = (), env: Mapping[str, str] | None = None
+        self,
+        prompt: str,
+        *,
+        tools: Sequence[str] = (),
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """`claude -p` under way, its events on stdout as JSON lines."""
-        arguments = ["-p", prompt, "--output-format", "stream-json", "--verbose"]
+        """`claude -p` under way, with more `options`, its events on stdout as JSON lines."""
+        arguments = ["-p", prompt, "--output-format", "stream-json", "--verbose", *options]
         if tools:
             arguments += ["--allowedTools", *tools]
         return subprocess.Popen(
@@ -97,11 +102,12 @@ class Claude:
         prompt: str,
         *,
         tools: Sequence[str] = (),
+        options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
     ) -> ClaudeRun:
         """`claude -p` to its end; one that hangs is ended and raises `subprocess.TimeoutExpired`."""
-        with self.start(prompt, tools=tools, env=env) as process:
+        with self.start(prompt, tools=tools, options=options, env=env) as process:
             try:
                 out, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:

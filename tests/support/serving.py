@@ -22,6 +22,7 @@ import msgspec
 from dragoman.engines.base import InferenceEngine
 from dragoman.server.app import DragomanApp, create_app
 from dragoman.server.run import Server, address_of, bind, new_loop
+from dragoman.service import MessagesService
 from dragoman.settings import Settings
 from dragoman.wire.openai import ModelCard
 
@@ -31,7 +32,9 @@ _READY = re.compile(r"(?:ready|up) on (http://[^\s,]+)[\s,]")
 class Running:
     """A server in a thread of its own."""
 
-    def __init__(self, engine: InferenceEngine, settings: Settings, sock: socket.socket) -> None:
+    def __init__(
+        self, engine: InferenceEngine | MessagesService, settings: Settings, sock: socket.socket
+    ) -> None:
         self.settings = settings
         self.app: DragomanApp = create_app(engine, settings)
         self.url = address_of(sock)
@@ -90,8 +93,8 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
 
 
 @contextmanager
-def serving(engine: InferenceEngine, **settings: Any) -> Iterator[Running]:
-    """A running server over an engine or a client of many; ended at the end of the block."""
+def serving(engine: InferenceEngine | MessagesService, **settings: Any) -> Iterator[Running]:
+    """A running server over an engine, a client of many or a service; ended at the end of the block."""
     made = settings_of(settings)
     running = Running(engine, made, bind(made))
     running.start()
