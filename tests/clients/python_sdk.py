@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -73,8 +74,9 @@ def _guarded(op: str, client: anthropic.Anthropic, params: Any) -> dict[str, Any
 
 
 def _as_arguments(params: Params) -> Params:
-    # Sampling parameters are no arguments of this SDK any more; as extra body they are still sent.
-    extra = {name: params[name] for name in ("temperature", "top_p", "top_k") if name in params}
+    # Sampling parameters are no arguments of this SDK any more, and threads are beta; both go as extra body.
+    names = ("temperature", "top_p", "top_k", "thread")
+    extra = {name: params[name] for name in names if name in params}
     return {**{name: params[name] for name in params if name not in extra}, "extra_body": extra}
 
 
@@ -114,8 +116,23 @@ def _abandon(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
         return {"text": next(iter(stream.text_stream)), "aborted": True}
 
 
+def sent_by(client: anthropic.Anthropic | anthropic.AsyncAnthropic) -> list[dict[str, Any]]:
+    """The bodies that a client sends from here on."""
+    sent: list[dict[str, Any]] = []
+    send = client._client.build_request
+
+    def build_request(*args: Any, **kwargs: Any) -> httpx2.Request:
+        request = send(*args, **kwargs)
+        sent.append(json.loads(request.read()))
+        return request
+
+    client._client.build_request = build_request  # type: ignore[method-assign]  # it only listens
+    return sent
+
+
 def _tool_runner(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
     calls: list[dict[str, Any]] = []
+    sent = sent_by(client)
 
     @beta_tool
     def get_weather(city: str, unit: str = "c") -> str:
@@ -123,8 +140,21 @@ def _tool_runner(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
         calls.append({"city": city, "unit": unit})
         return "21 degrees"
 
-    message = client.beta.messages.tool_runner(**params, tools=[get_weather]).until_done()
-    return {"message": message.to_dict(mode="json"), "calls": calls}
+    runner: Any = client.beta.messages.tool_runner(**params, tools=[get_weather])
+    if params.get("stream"):
+        message = [stream.get_final_message() for stream in runner][-1]
+    else:
+        message = runner.until_done()
+    return {"message": message.to_dict(mode="json"), "calls": calls, "sent": sent}
+
+
+def _edited(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    beta = client.beta.messages
+    with beta.stream(**params) as stream:
+        streamed = stream.get_final_message()
+    counted = beta.count_tokens(**{name: params[name] for name in params if name != "max_tokens"})
+    answers = {"message": beta.create(**params), "streamed": streamed, "counted": counted}
+    return {name: found.to_dict(mode="json") for name, found in answers.items()}
 
 
 def _parse(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
@@ -150,6 +180,7 @@ _OPERATIONS = {
     "stream": _stream,
     "abandon": _abandon,
     "tool_runner": _tool_runner,
+    "edited": _edited,
     "parse": _parse,
     "count_tokens": _count_tokens,
     "models": _models,

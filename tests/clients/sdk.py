@@ -32,7 +32,9 @@ class SDK(Protocol):
     - `create`: message, request_id, headers
     - `stream`: message, request_id, text, thinking, events (the types, in order)
     - `abandon`: text up to the moment where the client went away
-    - `tool_runner`: message, calls (what the `get_weather` tool was called with)
+    - `tool_runner`: message, calls (what the `get_weather` tool was called with), sent (the bodies); `stream`
+      and `thread` as the SDK takes them
+    - `edited`: message, streamed and counted of a beta request
     - `parse`: message, parsed (a person with a name and an age)
     - `count_tokens`, `models`, `model`: what the API answers
     """

@@ -1,7 +1,8 @@
 """Answers with the exact text that their translation gives.
 
-An answer is `answers/NAME.jsonl`, the chunks of one read per line; beside it stand the events, and the whole
-message or its error. `make golden` writes the files anew: read the difference before you commit it.
+An answer is `answers/NAME.jsonl`, the chunks of one read per line, and `NAME.edits.json` what was cleared
+before, where something was; beside it stand the events, and the whole message or its error. `make golden`
+writes the files anew: read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dragoman.errors import DragomanError
 from dragoman.translate.conformity import Expected, validator_of
 from dragoman.translate.response import StreamOptions, to_message
 from dragoman.translate.stream import MessageStream
+from dragoman.wire.anthropic.response import AppliedEdits
 from dragoman.wire.openai import ChatChunk
 
 HERE = Path(__file__).parent
@@ -47,9 +49,14 @@ def reads_of(text: str) -> list[list[ChatChunk]]:
     return [msgspec.json.decode(line, type=list[ChatChunk]) for line in text.splitlines()]
 
 
-def options_of(name: str) -> StreamOptions:
+def options_of(case: Path) -> StreamOptions:
     """The options of an answer."""
-    return msgspec.structs.replace(ANSWER_OPTIONS, expected=EXPECTED.get(name))
+    options = msgspec.structs.replace(ANSWER_OPTIONS, expected=EXPECTED.get(case.stem))
+    file = case.with_suffix(".edits.json")
+    if not file.is_file():
+        return options
+    edits = msgspec.json.decode(file.read_bytes(), type=AppliedEdits)
+    return msgspec.structs.replace(options, context_management=edits)
 
 
 def streamed(reads: list[list[ChatChunk]], options: StreamOptions) -> str:
@@ -78,7 +85,6 @@ def compare(actual: str, file: Path, update: bool) -> None:
 
 @pytest.mark.parametrize("case", sorted((HERE / "answers").glob("*.jsonl")), ids=lambda path: path.stem)
 def test_answer(case: Path, update_golden: bool) -> None:
-    reads = reads_of(case.read_text(encoding="utf-8"))
-    options = options_of(case.stem)
+    reads, options = reads_of(case.read_text(encoding="utf-8")), options_of(case)
     compare(streamed(reads, options), case.with_suffix(".sse"), update_golden)
     compare(whole(reads, options), case.with_suffix(".message"), update_golden)

@@ -1,18 +1,23 @@
 """Requests, one pair per feature, with the neutral chat request in full (what plain JSON does not show, too).
 
-`request/NAME.request.json` translates to `NAME.chat.json`, under `NAME.options.json` where there is one.
+`request/NAME.request.json` translates to `NAME.chat.json`, after its context edits, under
+`NAME.options.json` where there is one.
 """
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from dragoman.service.editing import edited
+from dragoman.translate.editing import estimated_tokens
 from dragoman.translate.request import to_chat
 from dragoman.wire.anthropic.codec import decode_messages
+from dragoman.wire.anthropic.request import CountTokensRequest
 from dragoman.wire.openai import ChatRequest
 from tests.support.translation import able_but, options
 
@@ -40,11 +45,17 @@ def options_of(name: str) -> dict[str, Any]:
     return changes
 
 
+async def estimate(request: CountTokensRequest) -> int:
+    """Tokens of a prompt, for edits that wait for a number of them."""
+    return estimated_tokens(request)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_translation_is_the_golden_one(name: str, update_golden: bool) -> None:
     # Clients send JSON without the white space that makes the file readable.
     body = msgspec.json.encode(msgspec.json.decode((FOLDER / f"{name}.request.json").read_bytes()))
     request = decode_messages(body)
+    request = asyncio.run(edited(request, estimate)).request
     found = written(to_chat(request, options(**options_of(name))).chat)
     expected = FOLDER / f"{name}.chat.json"
     if update_golden:

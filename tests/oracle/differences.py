@@ -50,7 +50,12 @@ DIFFERENCES: tuple[Row, ...] = (
         "no effect",
         "there are no containers; only skills are looked at, and refused",
     ),
-    Row("*.context_management", "opaque", "no effect", "no edit is ever applied, so none is read"),
+    Row(
+        "request.context_management.edits[]:unknown",
+        "ours",
+        "lenient",
+        "stands for an edit of a type that is not known here, which has no effect",
+    ),
     Row("request.diagnostics", "opaque", "no effect", "always answered with null"),
     Row("request.fallback*", "opaque", "no effect", "engines do not refuse by policy, nothing falls back"),
     Row(
@@ -65,7 +70,6 @@ DIFFERENCES: tuple[Row, ...] = (
         "no effect",
         "a signature opens on every engine and model",
     ),
-    Row("request.thread", "opaque", "refused", "the SDKs go on without threads when they read the refusal"),
     Row("*.user_profile_id", "opaque", "no effect", "there are no user profiles"),
     Row("*.workspace_id", "opaque", "no effect", "there are no workspaces"),
     Row("*.speed", "laxer", "lenient", "an engine has one speed, any word for it is accepted"),
@@ -78,7 +82,7 @@ DIFFERENCES: tuple[Row, ...] = (
         "lenient",
         "it may hold the session, which places the count beside its cache",
     ),
-    Row("count.thread", "ours", "refused", "a count of a part of a conversation would be wrong"),
+    Row("count.thread", "ours", "refused", "known so that the count of a part of a conversation is refused"),
     # --- turns ---
     Row("turn.clear_at", "laxer", "lenient", "unknown words have no effect"),
     Row("turn.output_config.format", "ours", "refused", "known so that its refusal can name it"),
@@ -178,7 +182,6 @@ DIFFERENCES: tuple[Row, ...] = (
     Row("*.container", "missing", "never sent", "there are no containers; always null"),
     Row("*.stop_details:refusal", "missing", "never sent", "engines do not say why they refuse; always null"),
     Row("*.stop_reason=compaction", "missing", "never sent", "nothing here writes compactions"),
-    Row("*.applied_edits[]", "opaque", "never sent", "no edit is ever applied; the list is empty"),
     Row("*.input_transformations", "missing", "never sent", "the request reaches the model as it came"),
     Row("message.diagnostics", "missing", "never sent", "engines do not say why a cache missed; always null"),
     Row("*.usage.fallback_credit", "missing", "never sent", "nothing is billed"),

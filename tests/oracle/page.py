@@ -53,6 +53,7 @@ def _engines() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "compat-request": lambda: _effects(tables.PARAMETERS),
     "compat-turns": lambda: _effects(tables.MESSAGE_FIELDS),
+    "compat-edits": lambda: _effects(tables.EDITS),
     "compat-tools": lambda: _effects(tables.TOOL_FIELDS),
     "compat-tool-types": _tool_types,
     "compat-blocks": lambda: _effects(tables.BLOCKS),

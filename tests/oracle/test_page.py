@@ -34,6 +34,7 @@ def member(shape: Shape, *names: str, tag: str = UNTAGGED) -> Shape:
 
 TURN = member(OURS["request"], "messages")
 BLOCK = member(TURN, "content")
+EDIT = member(OURS["request"], "context_management", "edits")
 TOOL = member(OURS["request"], "tools")
 MESSAGE = OURS["message"]
 
@@ -43,6 +44,7 @@ MESSAGE = OURS["message"]
     [
         (tables.PARAMETERS, fields(OURS["request"]) | fields(SDK["request"]) - {"betas"}),
         (tables.MESSAGE_FIELDS, fields(TURN)),
+        (tables.EDITS, set(EDIT.objects)),
         (tables.TOOL_FIELDS, fields(TOOL, "custom") | {"type"}),
         (tables.BLOCKS, set(BLOCK.objects) | set(member(BLOCK, "content", tag="tool_result").objects)),
         (answers.MESSAGE, fields(MESSAGE, "message") | {"type"}),

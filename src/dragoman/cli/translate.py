@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from dragoman.cli.pipes import standard_input, write_out
 from dragoman.cli.sources import settings_file
 from dragoman.engines.dialects import DIALECTS
 from dragoman.engines.llamacpp.aids import first_request
-from dragoman.errors import InvalidRequestError, SettingsError
+from dragoman.errors import InvalidRequestError, NotSupportedError, SettingsError
 from dragoman.models import CatalogueModel, find
 from dragoman.models.resolve import is_path
 from dragoman.server.ids import new_id
+from dragoman.service.editing import edited
 from dragoman.settings import load_settings
 from dragoman.translate.options import RequestOptions
 from dragoman.translate.request import to_chat
@@ -75,6 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
     return write_out(msgspec.json.format(written, indent=2) + b"\n")
 
 
+async def _no_count(_: object) -> int:
+    """No engine is asked here, so the context edits go by an estimate."""
+    raise NotSupportedError("nothing counts here")
+
+
 def _target(arguments: argparse.Namespace) -> tuple[str, CatalogueModel | None]:
     """The dialect, and the model of the catalogue where one is named."""
     if arguments.model is None:
@@ -97,7 +104,7 @@ def translated(body: bytes, dialect: str, served: CatalogueModel | None = None) 
 
     With a served model it is the first request of the embedded engine, prompt aids included.
     """
-    request = decode_messages(body)
+    request = asyncio.run(edited(decode_messages(body), _no_count)).request
     options = RequestOptions(
         model=request.model if served is None else served.name,
         capabilities=_ABLE,

@@ -21,7 +21,7 @@ from dragoman.wire.identity import Caller
 
 
 class OriginalCount(msgspec.Struct):
-    """The count before any edit of the context; none is made here."""
+    """The count before the edits of the context."""
 
     original_input_tokens: int
 
@@ -62,12 +62,12 @@ class MessagesEndpoint:
             request = decode_count(body)
             caller = self._caller(exchange, request, body, CountTokensRequest)
             exchange.watch()
-            tokens = await self._service.count_tokens(request, caller)
-            exchange.notes["input_tokens"] = tokens
+            found = await self._service.count_tokens(request, caller)
+            exchange.notes["input_tokens"] = found.input_tokens
             counted = (
-                TokenCount(tokens)
+                TokenCount(found.input_tokens)
                 if request.context_management is None
-                else ManagedTokenCount(tokens, OriginalCount(tokens))
+                else ManagedTokenCount(found.input_tokens, OriginalCount(found.original_input_tokens))
             )
             await exchange.respond(200, msgspec.json.encode(counted))
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from dragoman.observe.metrics import Metrics
+from dragoman.service.editing import Edited, edited
 from dragoman.service.spellings import Spellings
 from dragoman.settings import Settings
 from dragoman.translate.options import RequestOptions, Translation
@@ -16,6 +17,7 @@ from dragoman.translate.signature import Signer
 from dragoman.wire.anthropic.request import CountTokensRequest
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.identity import Caller
+from dragoman.wire.openai import ChatRequest
 
 # The beta under which a thinking budget may pass max_tokens.
 _INTERLEAVED = "interleaved-thinking-2025-05-14"
@@ -24,17 +26,22 @@ Stage = Callable[[Any, Caller, EngineCapabilities], Awaitable[Any]]
 """From a request (for an answer or a count), who asks and what the engine can do, to such a request."""
 
 
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as the model sees it, and its translation."""
+CountChat = Callable[[ChatRequest], Awaitable[int]]
+"""Tokens of a neutral request's prompt, by its engine."""
 
-    request: CountTokensRequest
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as the model sees it after its edits, and its translation."""
+
+    edited: Edited
     translation: Translation
 
 
 class Preparation:
     """The way of a request from its wire form to the neutral one.
 
-    `stages` run in order before the translation, each on what the one before it made.
+    `stages` run in order, each on what the one before it made; then come the context edits, for which `count`
+    asks an engine, and the translation.
     """
 
     def __init__(
@@ -44,12 +51,14 @@ class Preparation:
         spellings: Spellings,
         metrics: Metrics,
         *,
+        count: CountChat,
         stages: Sequence[Stage] = (),
     ) -> None:
         self._settings = settings
         self._signer = signer
         self._spellings = spellings
         self._metrics = metrics
+        self._count = count
         self._stages = tuple(stages)
 
     async def prepare(
@@ -58,12 +67,16 @@ class Preparation:
         """The request through all stages; what cannot reach the model is an `InvalidRequestError`."""
         for stage in self._stages:
             request = await stage(request, caller, capabilities)
-        return Prepared(request=request, translation=self._translate(request, caller, model, capabilities))
+        options = self._options(caller, model, capabilities)
 
-    def _translate(
-        self, request: CountTokensRequest, caller: Caller, model: str, capabilities: EngineCapabilities
-    ) -> Translation:
-        translation = to_chat(request, self._options(caller, model, capabilities))
+        async def count(other: CountTokensRequest) -> int:
+            return await self._count(to_chat(other, options).chat)
+
+        found = await edited(request, count)
+        return Prepared(edited=found, translation=self._translate(found.request, options))
+
+    def _translate(self, request: CountTokensRequest, options: RequestOptions) -> Translation:
+        translation = to_chat(request, options)
         if translation.dropped_thinking:
             self._metrics.thinking_dropped(translation.dropped_thinking)
         return translation

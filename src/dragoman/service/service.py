@@ -38,6 +38,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
 
 
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of a prompt, and those that it had before the request's context edits."""
+
+    input_tokens: int
+    original_input_tokens: int
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request on its way: translated, with what its answer's translation has to know."""
 
@@ -69,7 +76,9 @@ class MessagesService:
         self._settings = settings
         self._ids = ids
         self._spellings = Spellings(settings.limits.remembered_calls)
-        self._preparation = Preparation(settings, signer, self._spellings, self.metrics)
+        self._preparation = Preparation(
+            settings, signer, self._spellings, self.metrics, count=self._count_chat
+        )
 
     async def create(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> Answer:
         """The whole answer to a request."""
@@ -95,13 +104,13 @@ class MessagesService:
                 on_end=partial(self._streamed, call),
             ).opened()
 
-    async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> int:
+    async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> Counted:
         """Tokens of the prompt, by the engine's own template and tokenizer."""
         model = self.client.resolve(request.model)
         prepared = await self._preparation.prepare(request, caller, model, await self._capabilities(model))
-        chat = prepared.translation.chat
-        with _watched(self.metrics, chat):
-            return await self.client.count_tokens(chat)
+        tokens = await self._count_chat(prepared.translation.chat)
+        original = prepared.edited.original_tokens
+        return Counted(input_tokens=tokens, original_input_tokens=tokens if original is None else original)
 
     async def models(self) -> list[ModelCard]:
         """The models that are served, the default first."""
@@ -128,7 +137,7 @@ class MessagesService:
             model=request.model,
             request_id=caller.request_id,
             display=translation.display,
-            context_management=translation.context_management,
+            context_management=prepared.edited.applied,
             max_tokens=translation.max_tokens,
             context_length=capabilities.context_length,
             held_bytes=self._settings.limits.held_bytes,
@@ -142,6 +151,10 @@ class MessagesService:
     async def _capabilities(self, model: str) -> EngineCapabilities:
         with _watched(self.metrics):
             return await self.client.capabilities(model)
+
+    async def _count_chat(self, chat: ChatRequest) -> int:
+        with _watched(self.metrics, chat):
+            return await self.client.count_tokens(chat)
 
     def _seal(self, text: str, visible: bool) -> str:
         return self._signer.seal(text, visible=visible, nonce=secrets.token_bytes(NONCE_BYTES))

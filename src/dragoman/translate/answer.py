@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from dragoman.errors import EngineFaultError
 from dragoman.translate.conformity import Expected, Watch
@@ -21,7 +22,7 @@ from dragoman.translate.finish import (
 )
 from dragoman.translate.order import BlockOrder, BlockSink, Cut
 from dragoman.translate.usage import to_usage
-from dragoman.wire.anthropic.response import Usage
+from dragoman.wire.anthropic.response import AppliedEdits, Usage
 from dragoman.wire.openai import (
     ChatAnswer,
     ChatChoice,
@@ -43,7 +44,8 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: the name that the client asked for. max_tokens: as asked; 0 wants no content. context_length: in
     tokens, None where it is not known. held_bytes: the bound of what waits while a call is open. parallel
     False: one call at most is delivered. may_call False: the request forbade calls. input_estimate: input
-    tokens, for an engine that tells no usage. expected: what the answer must hold.
+    tokens, for an engine that tells no usage. expected: what the answer must hold. context_management: the
+    edits that the history went through.
     """
 
     message_id: str
@@ -51,7 +53,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int
     request_id: str = ""
     display: Literal["summarized", "omitted", "off"] = "off"
-    context_management: bool = False
+    context_management: AppliedEdits | UnsetType = UNSET
     context_length: int | None = None
     held_bytes: int = 4 * 1024 * 1024
     parallel: bool = True

@@ -12,7 +12,7 @@ from dragoman.translate.grammar import EventKind, State, StreamGrammar
 from dragoman.translate.usage import to_delta
 from dragoman.wire.anthropic.errors import encode_error_event
 from dragoman.wire.anthropic.events import MessageDelta, MessageStart, StopDelta
-from dragoman.wire.anthropic.response import AppliedEdits, MessageOut, TextOut, ThinkingOut, ToolUseOut, Usage
+from dragoman.wire.anthropic.response import MessageOut, TextOut, ThinkingOut, ToolUseOut, Usage
 from dragoman.wire.sse import encode_event, one_line
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -80,7 +80,7 @@ class EventWriter:
         delta = MessageDelta(
             delta=StopDelta(stop_reason=stop.reason, stop_sequence=stop.sequence),
             usage=to_delta(usage),
-            context_management=AppliedEdits() if self._options.context_management else msgspec.UNSET,
+            context_management=self._options.context_management,
         )
         self._out.append(encode_event("message_delta", one_line(_encode(delta))))
         self._advance(EventKind.MESSAGE_STOP)

@@ -47,15 +47,13 @@ class RequestOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Translation(msgspec.Struct, frozen=True, kw_only=True):
     """One neutral request, and what the answer's translation has to know of the request.
 
-    display: how the client wants thinking shown ("off": it did not ask for any). context_management: the
-    answer carries `applied_edits`. max_tokens: as asked (0: warm the cache only; also 0 for a count).
-    dropped_thinking: blocks of thinking that could not go to the engine. notes: what else was dropped.
-    expected: what the answer must hold, None where nothing is demanded.
+    display: how the client wants thinking shown ("off": it did not ask for any). max_tokens: as asked (0:
+    warm the cache only; also 0 for a count). dropped_thinking: blocks of thinking that could not go to the
+    engine. notes: what else was dropped. expected: what the answer must hold, None where nothing is demanded.
     """
 
     chat: ChatRequest
     display: Display
-    context_management: bool
     max_tokens: int
     dropped_thinking: int
     notes: tuple[str, ...]

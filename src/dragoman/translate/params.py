@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dragoman.errors import InvalidRequestError, ThreadUnsupportedError
-from dragoman.translate.options import NEWER_VERSION, RequestOptions
+from dragoman.translate.options import NEWER_VERSION, Findings, RequestOptions
 from dragoman.translate.raw import object_text
+from dragoman.wire.anthropic.context import UnknownEdit
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.openai import JsonFormat
 
@@ -46,6 +47,14 @@ def refuse_misplaced(request: CountTokensRequest, options: RequestOptions) -> No
         for name in ("clear_at", "output_config"):
             if message.role != "system" and getattr(message, name) is not None:
                 raise InvalidRequestError(f"messages.{number}.{name}: only permitted on system messages")
+
+
+def note_unknown_edits(request: CountTokensRequest, findings: Findings) -> None:
+    """Notes the edits of the context whose type nobody here knows."""
+    asked = request.context_management
+    for edit in (asked.edits if asked is not None else None) or ():
+        if isinstance(edit, UnknownEdit):
+            findings.note("context edits of an unknown type, which have no effect")
 
 
 def max_tokens_of(request: MessagesRequest, options: RequestOptions) -> int | None:

@@ -8,6 +8,7 @@ from dragoman.translate.options import Findings, RequestOptions, Translation
 from dragoman.translate.params import (
     format_of,
     max_tokens_of,
+    note_unknown_edits,
     refuse_misplaced,
     refuse_unavailable,
     stops_of,
@@ -30,6 +31,7 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
     refuse_unavailable(request)
     refuse_misplaced(request, options)
     findings = Findings()
+    note_unknown_edits(request, findings)
     tools = tools_of(request, options)
     choice = choice_of(request, tools, options)
     conversation = Conversation(request, options, findings)
@@ -54,7 +56,6 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
     return Translation(
         chat=chat,
         display=display_of(request),
-        context_management=request.context_management is not None,
         max_tokens=request.max_tokens if isinstance(request, MessagesRequest) else 0,
         dropped_thinking=findings.dropped_thinking,
         notes=findings.notes(),

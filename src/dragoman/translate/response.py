@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from dragoman.translate.answer import Answer, Seal, StreamOptions, not_unicode
 from dragoman.translate.deltas import Call
 from dragoman.wire.anthropic.response import (
-    AppliedEdits,
     BlockOut,
     MessageOut,
     TextOut,
@@ -42,7 +41,7 @@ def to_message(
         stop_reason=stop.reason,
         stop_sequence=stop.sequence,
         usage=usage,
-        context_management=AppliedEdits() if options.context_management else UNSET,
+        context_management=options.context_management,
     )
     return message, answer.calls
 

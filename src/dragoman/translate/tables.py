@@ -42,8 +42,8 @@ PARAMETERS: tuple[Row, ...] = (
     Row("speed", "no effect", "an engine has one speed; usage says standard"),
     Row(
         "context_management",
-        "no effect",
-        "nothing is cleared or compacted; the answer says applied_edits: []",
+        "translated",
+        "old results and thinking are cleared before the translation; see the table of edits",
     ),
     Row("mcp_servers", "refused", "an empty list is accepted; nothing here connects to MCP servers"),
     Row("container", "no effect", "there are no containers; one with skills is refused"),
@@ -91,6 +91,22 @@ MESSAGE_FIELDS: tuple[Row, ...] = (
     Row(
         "output_config", "translated", "the effort of the latest system turn holds; a format is refused there"
     ),
+)
+
+# The types of edits in context_management.
+EDITS: tuple[Row, ...] = (
+    Row(
+        "clear_thinking_20251015",
+        "translated",
+        "thinking of all but the newest `keep` turns is left out; with keep all, nothing is done or counted",
+    ),
+    Row(
+        "clear_tool_uses_20250919",
+        "translated",
+        "old results become a short note, their calls' arguments {} where asked; clear_at_least makes steps",
+    ),
+    Row("compact_20260112", "no effect", "it never triggers; long conversations are compacted by the client"),
+    Row("unknown", "no effect", "an edit of a type that is not known; refused in strict mode only"),
 )
 
 # The fields of a custom tool.

@@ -14,6 +14,15 @@ function clientFor(job) {
   return new Anthropic(job.options);
 }
 
+// A client that adds the bodies that it sends to `sent`.
+function listenedTo(job, sent) {
+  const listening = (url, init) => {
+    sent.push(JSON.parse(init.body));
+    return fetch(url, init);
+  };
+  return new Anthropic({ ...job.options, fetch: listening });
+}
+
 // A client whose server is a string: every request is answered with these bytes as an event stream.
 function clientOver(stream) {
   const fetch = async () =>
@@ -52,6 +61,7 @@ async function abandon(job) {
 
 async function toolRunner(job) {
   const calls = [];
+  const sent = [];
   const weather = betaZodTool({
     name: 'get_weather',
     description: 'Weather for a city.',
@@ -61,8 +71,21 @@ async function toolRunner(job) {
       return '21 degrees';
     },
   });
-  const message = await clientFor(job).beta.messages.toolRunner({ ...job.params, tools: [weather] });
-  return { message, calls };
+  const runner = listenedTo(job, sent).beta.messages.toolRunner({ ...job.params, tools: [weather] });
+  if (!job.params.stream) return { message: await runner, calls, sent };
+  let message;
+  for await (const stream of runner) message = await stream.finalMessage();
+  return { message, calls, sent };
+}
+
+async function edited(job) {
+  const { messages } = clientFor(job).beta;
+  const { max_tokens, ...counted } = job.params;
+  return {
+    message: await messages.create(job.params),
+    streamed: await messages.stream(job.params).finalMessage(),
+    counted: await messages.countTokens(counted),
+  };
 }
 
 async function parse(job) {
@@ -94,6 +117,7 @@ const operations = {
   stream,
   abandon,
   tool_runner: toolRunner,
+  edited,
   parse,
   models,
   model: async (job) => ({ model: await clientFor(job).models.retrieve(job.params.id) }),

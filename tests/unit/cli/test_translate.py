@@ -14,6 +14,8 @@ import pytest
 
 from dragoman.cli.main import main
 from dragoman.models import find
+from dragoman.translate.editing import CLEARED
+from tests.support.histories import tool_uses, uses
 
 REQUEST = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "Say hello."}]}
 
@@ -100,7 +102,19 @@ def test_aids_that_are_turned_off_are_not_shown(
     assert sent()["messages"] == REQUEST["messages"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", msgspec.json.encode({**REQUEST, "thread": {"type": "create"}})])
+def test_context_edits_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    edit = tool_uses(trigger={"type": "input_tokens", "value": 100}, keep=1)
+    body = {**REQUEST, "messages": uses(2, result="x" * 900), "context_management": {"edits": [edit]}}
+    fed(monkeypatch, msgspec.json.encode(body))
+    assert main(["translate"]) == 0
+    messages = msgspec.json.decode(capsys.readouterr().out)["messages"]
+    assert [turn["content"] for turn in messages if turn["role"] == "tool"] == [CLEARED, "x" * 900]
+
+
+GOING_ON = {"type": "continue", "previous_message_id": "msg_1"}
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", msgspec.json.encode({**REQUEST, "thread": GOING_ON})])
 def test_what_cannot_be_translated(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: bytes
 ) -> None:

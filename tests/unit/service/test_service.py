@@ -219,7 +219,8 @@ async def test_counting_and_models() -> None:
     async with service_over([answer("Hello.")]) as (service, _):
         counted = await service.count_tokens(decode_count(BODY), CALLER)
         given = await service.create(REQUEST, CALLER)
-        assert counted == given.message.usage.input_tokens
+        assert counted.input_tokens == given.message.usage.input_tokens
+        assert counted.original_input_tokens == counted.input_tokens
         assert [card.id for card in await service.models()] == ["scripted"]
         assert service.resolve("claude-anything") == "scripted"
         assert (await service.health()).status == "ok"

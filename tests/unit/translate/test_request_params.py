@@ -222,10 +222,12 @@ def test_accepted_parameters_do_not_reach_the_engine(name: str) -> None:
     assert translated(**{name: NO_EFFECT[name]}) == translated()
 
 
-def test_context_management_is_answered() -> None:
-    edits = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}, {"type": "compact_20260112"}]}
-    assert translated(context_management=edits).context_management
-    assert not translated().context_management
+def test_context_edits_of_an_unknown_type_are_noted() -> None:
+    edits = [{"type": "clear_all_20270101"}, {"type": "compact_20260112"}, {"type": "clear_all_20270101"}]
+    assert translated(context_management={"edits": edits}).notes == (
+        "context edits of an unknown type, which have no effect: 2",
+    )
+    assert translated(context_management={"edits": edits[1:2]}) == translated(context_management={})
 
 
 def test_the_translation_is_pure() -> None:

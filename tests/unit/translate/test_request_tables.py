@@ -34,7 +34,15 @@ def test_every_block_type_has_its_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [*tables.PARAMETERS, *tables.BLOCKS, *tables.SOURCES, *tables.TOOL_FIELDS, *tables.BLOCK_FIELDS]
+    "row",
+    [
+        *tables.PARAMETERS,
+        *tables.BLOCKS,
+        *tables.SOURCES,
+        *tables.TOOL_FIELDS,
+        *tables.BLOCK_FIELDS,
+        *tables.EDITS,
+    ],
 )
 def test_every_row_gives_its_reason(row: tables.Row) -> None:
     assert row.what

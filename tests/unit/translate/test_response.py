@@ -9,6 +9,7 @@ import pytest
 
 from dragoman.errors import EngineFaultError
 from dragoman.translate.response import to_message
+from dragoman.wire.anthropic.response import AppliedEdits
 from dragoman.wire.openai import ChatAnswer, ChatChoice, ChatCompletion, ChatUsage, ToolCallDelta
 from tests.support.answers import completion, options, piece, seal, whole
 
@@ -116,7 +117,7 @@ def test_no_tokens_asked_for_is_no_content() -> None:
 
 
 def test_context_management_is_answered_when_asked() -> None:
-    message, _ = to_message(completion("x"), options(context_management=True), seal)
+    message, _ = to_message(completion("x"), options(context_management=AppliedEdits()), seal)
     assert as_json(message)["context_management"] == {"applied_edits": []}
 
 

@@ -11,6 +11,7 @@ from anthropic.lib.streaming import _beta_messages
 from dragoman.errors import ApiError, EngineFaultError, OverloadedError
 from dragoman.translate.grammar import GrammarError
 from dragoman.translate.stream import MessageStream
+from dragoman.wire.anthropic.response import AppliedEdits
 from dragoman.wire.openai import ChatChunk, ToolCallDelta
 from tests.support.answers import (
     blocks,
@@ -98,7 +99,7 @@ def test_without_usage_the_start_stands_and_the_output_is_estimated() -> None:
 
 
 def test_context_management_is_answered_when_asked() -> None:
-    raw = streamed([said("x"), finished()], context_management=True)
+    raw = streamed([said("x"), finished()], context_management=AppliedEdits())
     snapshot: Any = None
     for event in events(raw):
         snapshot = _beta_messages.accumulate_event(

@@ -271,6 +271,7 @@ def test_unknown_fields_are_named_by_path() -> None:
         "system.0.x",
         "thinking.budget_tokens",
         "tools.0.v",
+        "context_management.free",
     ]
 
 

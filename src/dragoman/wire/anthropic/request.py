@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from dragoman.wire.anthropic.blocks import CacheControl, ContentBlock, TextBlock
+from dragoman.wire.anthropic.context import ContextManagement, Thread
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 Display = Literal["summarized", "omitted", "updates"]
@@ -114,10 +115,13 @@ class Metadata(msgspec.Struct, kw_only=True):
 
 
 class CountTokensRequest(msgspec.Struct, kw_only=True):
-    """Body of POST /v1/messages/count_tokens: what shapes the prompt, and nothing else."""
+    """Body of POST /v1/messages/count_tokens: what shapes the prompt, and nothing else.
+
+    Only a request that continues a thread may come without messages.
+    """
 
     model: Annotated[str, Meta(min_length=1)]
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=100_000)]
+    messages: Annotated[list[Message], Meta(max_length=100_000)]
     system: str | list[TextBlock] | None = None
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
@@ -127,10 +131,10 @@ class CountTokensRequest(msgspec.Struct, kw_only=True):
     session_id: str | int | None = None
     cache_control: CacheControl | None = None
     speed: str | None = None
-    context_management: Any = None
+    context_management: ContextManagement | None = None
     mcp_servers: list[Any] | None = None
     container: Any = None
-    thread: Any = None
+    thread: Thread | None = None
     compaction: Any = None
     billing_policy: Any = None
     user_profile_id: Any = None

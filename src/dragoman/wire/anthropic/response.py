@@ -71,10 +71,31 @@ class Usage(msgspec.Struct, kw_only=True):
     inference_geo: str | None = None
 
 
+class ClearedToolUses(
+    msgspec.Struct, tag_field="type", tag="clear_tool_uses_20250919", kw_only=True, gc=False
+):
+    """How many results were cleared, and the tokens that were saved."""
+
+    cleared_tool_uses: int
+    cleared_input_tokens: int
+
+
+class ClearedThinking(
+    msgspec.Struct, tag_field="type", tag="clear_thinking_20251015", kw_only=True, gc=False
+):
+    """How many turns lost their thinking, and the tokens that were saved."""
+
+    cleared_thinking_turns: int
+    cleared_input_tokens: int
+
+
+AppliedEdit = ClearedToolUses | ClearedThinking
+
+
 class AppliedEdits(msgspec.Struct):
     """Answer to `context_management`: which edits were applied."""
 
-    applied_edits: list[Raw] = []
+    applied_edits: list[AppliedEdit] = []
 
 
 class MessageOut(msgspec.Struct, tag_field="type", tag="message", kw_only=True):
