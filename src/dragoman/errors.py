@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -57,6 +57,43 @@ class ThreadUnsupportedError(InvalidRequestError):
     default_error_code = "thread_unsupported_request"
 
 
+class ThreadAlreadyContinuedError(InvalidRequestError):
+    """400: a later answer stands in the thread already."""
+
+    default_error_code = "thread_already_continued"
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(
+            f"thread.previous_message_id: {message_id[:100]!r} has already been continued; continue from the "
+            "thread's newest message, or send the whole conversation as a new thread"
+        )
+
+
+class ThreadContinueInFlightError(InvalidRequestError):
+    """400: another request continues from the same answer."""
+
+    default_error_code = "thread_continue_in_flight"
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(
+            f"thread.previous_message_id: another request is continuing from {message_id[:100]!r}; continue "
+            "from its answer, or send the whole conversation as a new thread"
+        )
+
+
+class ThreadFingerprintMismatchError(InvalidRequestError):
+    """400: what a thread keeps was sent again, and differs."""
+
+    default_error_code = "thread_fingerprint_mismatch"
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        # "differing field(s)" and the names after it are read by clients
+        super().__init__(
+            f"thread: the request does not fit the thread, differing field(s): {', '.join(fields)}. They "
+            "hold for the whole thread; leave them as they were, or send the whole conversation as a new one"
+        )
+
+
 class PromptTooLongError(InvalidRequestError):
     """400: the prompt alone passes the context; clients parse the wording and compact."""
 
@@ -86,6 +123,22 @@ class NotFoundError(DragomanError):
 
     status = 404
     type = "not_found_error"
+
+
+class ThreadNotFoundError(NotFoundError):
+    """404: nothing is kept under this id (any more); clients send the whole conversation again."""
+
+    default_error_code = "thread_not_found"
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(
+            f"thread.previous_message_id: no thread is kept for {message_id[:100]!r}; send the whole "
+            "conversation as a new thread"
+        )
+
+
+THREAD_REPLAYED = (ThreadNotFoundError, ThreadAlreadyContinuedError, ThreadContinueInFlightError)
+"""On these both SDKs send the whole conversation as a new thread."""
 
 
 class MethodNotAllowedError(DragomanError):

@@ -134,6 +134,25 @@ def test_the_reply_is_the_scripted_one(sdk: SDK, parrot: str, dialogue: Dialogue
     assert whole["usage"]["output_tokens"] == streamed["usage"]["output_tokens"]
 
 
+def test_a_thread_is_the_whole_conversation_to_a_real_engine(sdk: SDK, parrot: str) -> None:
+    dialogue = next(found for found in WELL_FORMED if found.calls)
+    request = {**dialogue.request(), **SAMPLING}
+    first = sdk.call("create", parrot, {**request, "thread": {"type": "create"}})["message"]
+    calls = [block["id"] for block in first["content"] if block["type"] == "tool_use"]
+    results = {
+        "role": "user",
+        "content": [{"type": "tool_result", "tool_use_id": call, "content": "done"} for call in calls],
+    }
+    went_on = {name: request[name] for name in request if name not in {"system", "tools"}}
+    went_on |= {"messages": [results], "thread": {"type": "continue", "previous_message_id": first["id"]}}
+    threaded = sdk.call("create", parrot, went_on)["message"]
+    turns = [*request["messages"], {"role": "assistant", "content": blocks(first)}, results]
+    unthreaded = sdk.call("create", parrot, {**request, "messages": turns})["message"]
+    assert calls
+    assert shown(threaded) == shown(unthreaded)
+    assert billed(threaded) == billed(unthreaded) > billed(first)
+
+
 @pytest.mark.parametrize("dialogue", BROKEN, ids=lambda dialogue: dialogue.name)
 def test_a_broken_call_is_forced_valid_by_the_engines_grammar(
     sdk: SDK, parrot: str, dialogue: Dialogue

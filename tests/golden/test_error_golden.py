@@ -36,6 +36,10 @@ SPECIAL: dict[str, DragomanError] = {
     "ThreadUnsupportedError": errors.ThreadUnsupportedError(
         "thread: not here", details={"unsupported": ["thread"]}
     ),
+    "ThreadAlreadyContinuedError": errors.ThreadAlreadyContinuedError("msg_1"),
+    "ThreadContinueInFlightError": errors.ThreadContinueInFlightError("msg_1"),
+    "ThreadFingerprintMismatchError": errors.ThreadFingerprintMismatchError(["system", "tools"]),
+    "ThreadNotFoundError": errors.ThreadNotFoundError("msg_1"),
     "RateLimitError": errors.RateLimitError("busy", retry_after=1.5),
     "OverloadedError": errors.OverloadedError("full", retry_after=30),
 }

@@ -1,7 +1,7 @@
 """Requests, one pair per feature, with the neutral chat request in full (what plain JSON does not show, too).
 
-`request/NAME.request.json` translates to `NAME.chat.json`, after its context edits, under
-`NAME.options.json` where there is one.
+`request/NAME.request.json` translates to `NAME.chat.json`, with the turns of its
+thread in `NAME.kept.json`, after its context edits, under `NAME.options.json`, where there are any.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from dragoman.service.editing import edited
+from dragoman.service.threads import whole_of
 from dragoman.translate.editing import estimated_tokens
 from dragoman.translate.request import to_chat
 from dragoman.wire.anthropic.codec import decode_messages
@@ -55,8 +56,12 @@ def test_the_translation_is_the_golden_one(name: str, update_golden: bool) -> No
     # Clients send JSON without the white space that makes the file readable.
     body = msgspec.json.encode(msgspec.json.decode((FOLDER / f"{name}.request.json").read_bytes()))
     request = decode_messages(body)
-    request = asyncio.run(edited(request, estimate)).request
-    found = written(to_chat(request, options(**options_of(name))).chat)
+    kept = FOLDER / f"{name}.kept.json"
+    if kept.exists():
+        turns = msgspec.json.decode(kept.read_bytes())
+        request = whole_of(request, [msgspec.json.encode(turn) for turn in turns])
+    edited_request = asyncio.run(edited(request, estimate)).request
+    found = written(to_chat(edited_request, options(**options_of(name))).chat)
     expected = FOLDER / f"{name}.chat.json"
     if update_golden:
         expected.write_bytes(found)

@@ -105,7 +105,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "stop_sequences": st.lists(st.text(max_size=2), max_size=3),
     "output_config": st.fixed_dictionaries({"format": st.just({"type": "json_schema", "schema": []})}),
     "container": VALUES,
-    "thread": VALUES,
+    "thread": st.sampled_from(
+        [None, {"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}]
+    ),
     "compaction": VALUES,
     "mcp_servers": st.lists(VALUES, max_size=1),
     "max_tokens": st.sampled_from([0, 1, 5000]),

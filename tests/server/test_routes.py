@@ -172,8 +172,13 @@ def test_a_refusal_on_which_clients_go_on_is_called_expected(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "dragoman")
-    assert ask(serve().url, {**REQUEST, "thread": {"type": "new"}}).status_code == 400
-    assert eventually(lambda: len(_lines(caplog)) == 1)
-    (line,) = _lines(caplog)
-    assert line["note"] == "expected: the client goes on without threads"
-    assert not {"error", "why"} & set(line)
+    body = {**REQUEST, "thread": {"type": "continue", "previous_message_id": "msg_0"}}
+    url = serve().url
+    assert httpx.post(f"{url}/v1/messages/count_tokens", json=body).status_code == 400
+    assert ask(url, body).status_code == 404
+    assert eventually(lambda: len(_lines(caplog)) == 2)
+    assert [line["note"] for line in _lines(caplog)] == [
+        "expected: the client goes on without threads",
+        "expected: the client sends the whole conversation",
+    ]
+    assert not any({"error", "why"} & set(line) for line in _lines(caplog))

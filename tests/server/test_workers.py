@@ -53,6 +53,20 @@ def test_their_metrics_are_one(process: Process) -> None:
     assert answered(process.url) == before + 12
 
 
+def test_a_thread_goes_on_at_whichever_is_asked(process: Process) -> None:
+    message = ask(process.url, {**HELLO, "thread": {"type": "create"}}).json()
+    read = [message["usage"]["input_tokens"]]
+    for _ in range(9):
+        # each on a connection of its own
+        went_on = {"type": "continue", "previous_message_id": message["id"]}
+        answer = ask(process.url, {**HELLO, "thread": went_on})
+        assert answer.status_code == 200
+        message = answer.json()
+        usage = message["usage"]
+        read.append(usage["input_tokens"] + usage["cache_read_input_tokens"])
+    assert read == sorted(set(read))
+
+
 def test_streams_work_as_with_one(process: Process) -> None:
     names = names_of(ask(process.url, {**HELLO, "stream": True}).content)
     assert (names[0], names[-1]) == ("message_start", "message_stop")

@@ -80,6 +80,7 @@ class Running:
             await self._server.serve([self._sock])
         finally:
             await client.aclose()
+            await self.app.service.aclose()
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:

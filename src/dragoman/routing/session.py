@@ -72,7 +72,7 @@ def fingerprint(request: CountTokensRequest) -> str:
         # it changes from call to call
         texts[0] = without_billing_header(texts[0])
     first = next((message for message in request.messages if message.role == "user"), None)
-    head = [texts, [_uncached(tool) for tool in request.tools or ()], _contents(first)]
+    head = [texts, [uncached(tool) for tool in request.tools or ()], _contents(first)]
     return hashlib.blake2b(msgspec.json.encode(head), digest_size=_FINGERPRINT_BYTES).hexdigest()
 
 
@@ -81,9 +81,9 @@ def _contents(message: Message | None) -> list[object]:
         return []
     if isinstance(message.content, str):
         return [message.content]
-    return [block.text if isinstance(block, TextBlock) else _uncached(block) for block in message.content]
+    return [block.text if isinstance(block, TextBlock) else uncached(block) for block in message.content]
 
 
-def _uncached(item: msgspec.Struct) -> msgspec.Struct:
-    # clients move it along as the conversation grows
+def uncached(item: msgspec.Struct) -> msgspec.Struct:
+    """A block or tool without its mark for a cache: clients move it along as the conversation grows."""
     return msgspec.structs.replace(item, cache_control=None) if hasattr(item, "cache_control") else item

@@ -69,6 +69,7 @@ class DragomanApp(Starlette):
         await self.service.client.start()
         yield
         await self.service.client.aclose()
+        await self.service.aclose()
 
 
 def create_app(served: MessagesService | InferenceEngine, settings: Settings | None = None) -> DragomanApp:

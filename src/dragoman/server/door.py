@@ -10,6 +10,7 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from dragoman.errors import (
+    THREAD_REPLAYED,
     ApiError,
     DragomanError,
     MethodNotAllowedError,
@@ -85,6 +86,8 @@ class Door:
     async def _refuse(self, exchange: Exchange, error: DragomanError) -> None:
         if isinstance(error, ThreadUnsupportedError):
             exchange.notes["note"] = "expected: the client goes on without threads"
+        elif isinstance(error, THREAD_REPLAYED):
+            exchange.notes["note"] = "expected: the client sends the whole conversation"
         else:
             exchange.notes["error"] = error.type
             if error.status < 500:

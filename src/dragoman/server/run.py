@@ -219,6 +219,7 @@ async def serve(
 ) -> None:
     """Serves on a bound socket until a signal comes; starts and closes the engines."""
     client = client or build_client(settings)
+    app = None
     try:
         await client.start()
         app = create_app(client, settings)
@@ -230,6 +231,8 @@ async def serve(
         await Server(app, settings, on_ready, signals).serve([sock])
     finally:
         await client.aclose()
+        if app is not None:
+            await app.service.aclose()
 
 
 def _keep_memory() -> None:

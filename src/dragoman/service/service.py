@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,11 @@ from dragoman.routing.client import InferenceEngineClient
 from dragoman.service.preparation import Preparation
 from dragoman.service.spellings import Spellings
 from dragoman.service.stream import AnswerStream
+from dragoman.service.threads import Threads, Turn
 from dragoman.settings import Settings
+from dragoman.store.database import Database
+from dragoman.store.threads import SCHEMA as THREADS
+from dragoman.store.threads import ThreadStore
 from dragoman.translate.grammar import GrammarError
 from dragoman.translate.response import encode_message, to_message
 from dragoman.translate.signature import NONCE_BYTES, Signer
@@ -69,6 +74,7 @@ class MessagesService:
         *,
         ids: Callable[[str], str],
         metrics: Metrics | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.client = client
         self.metrics = metrics or Metrics()
@@ -79,30 +85,38 @@ class MessagesService:
         self._preparation = Preparation(
             settings, signer, self._spellings, self.metrics, count=self._count_chat
         )
+        self._database = Database(settings.state_path, THREADS)
+        limits = settings.threads
+        store = ThreadStore(self._database, seconds=limits.seconds, max_bytes=limits.max_bytes)
+        self._threads = Threads(store, seconds=limits.seconds, now=now)
 
     async def create(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> Answer:
         """The whole answer to a request."""
-        call = await self._prepare(request, caller, size)
-        with _watched(self.metrics, call.chat):
-            completion = await self.client.chat_completion(call.chat)
-            message, calls = to_message(completion, call.options, self._seal)
-            body = encode_message(message)
-        self._remember(call, message.usage, calls)
+        async with await self._threads.begin(request, caller) as turn:
+            call = await self._prepare(turn, size)
+            with _watched(self.metrics, call.chat):
+                completion = await self.client.chat_completion(call.chat)
+                message, calls = to_message(completion, call.options, self._seal)
+                body = encode_message(message)
+            self._remember(call, message.usage, calls)
+            await turn.answered(message)
         return Answer(body=body, message=message, engine=completion.engine)
 
     async def stream(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> AnswerStream:
         """The answer to a request as a stream; raises what the engine refuses before its first answer."""
-        call = await self._prepare(request, caller, size)
-        with _watched(self.metrics, call.chat):
-            return await AnswerStream(
-                self.client,
-                call.chat,
-                MessageStream(call.options, self._seal),
-                estimate=call.options.input_estimate,
-                ping_interval=self._settings.ping_interval,
-                on_first=partial(self.metrics.first_token, call.model),
-                on_end=partial(self._streamed, call),
-            ).opened()
+        async with await self._threads.begin(request, caller) as turn:
+            call = await self._prepare(turn, size)
+            with _watched(self.metrics, call.chat):
+                return await AnswerStream(
+                    self.client,
+                    call.chat,
+                    MessageStream(call.options, self._seal),
+                    estimate=call.options.input_estimate,
+                    ping_interval=self._settings.ping_interval,
+                    on_first=partial(self.metrics.first_token, call.model),
+                    on_end=partial(self._streamed, call),
+                    keeper=turn,
+                ).opened()
 
     async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> Counted:
         """Tokens of the prompt, by the engine's own template and tokenizer."""
@@ -125,9 +139,15 @@ class MessagesService:
         """Whether a request could be answered now."""
         return await self.client.health()
 
+    async def aclose(self) -> None:
+        """Closes the store; the engines are the client's."""
+        await self._threads.aclose()
+        await self._database.aclose()
+
     # ---- the steps ---------------------------------------------------------------------------------------
 
-    async def _prepare(self, request: MessagesRequest, caller: Caller, size: int) -> Call:
+    async def _prepare(self, turn: Turn, size: int) -> Call:
+        request, caller = turn.request, turn.caller
         model = self.client.resolve(request.model)
         capabilities = await self._capabilities(model)
         prepared = await self._preparation.prepare(request, caller, model, capabilities)
@@ -143,7 +163,7 @@ class MessagesService:
             held_bytes=self._settings.limits.held_bytes,
             parallel=translation.chat.parallel_tool_calls is not False,
             may_call=translation.chat.tool_choice != ToolChoice("none"),
-            input_estimate=usage_estimate(size),
+            input_estimate=usage_estimate(size + turn.size),
             expected=translation.expected,
         )
         return Call(caller=caller, model=model, chat=translation.chat, options=options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from dragoman.engines.base import ChatStream, InferenceEngine
 from dragoman.errors import DragomanError
@@ -13,6 +13,18 @@ from dragoman.translate.stream import MessageStream
 from dragoman.wire.openai import ChatChunk, ChatRequest, ChatUsage
 
 Write = Callable[[bytes], Awaitable[None]]
+
+
+class Keeper(Protocol):
+    """Keeps what is delivered: sees each write before it leaves, and is released when no more will."""
+
+    def recorded(self, message_id: str, write: Write) -> Write:
+        """The `write` to use instead."""
+        ...
+
+    async def release(self) -> None:
+        """The stream is over, whether it came to its end or not."""
+        ...
 
 
 class AnswerStream:
@@ -33,6 +45,7 @@ class AnswerStream:
         ping_interval: float,
         on_first: Callable[[float], None],
         on_end: Callable[[AnswerStream], None],
+        keeper: Keeper | None = None,
     ) -> None:
         self.events = events
         self.error: DragomanError | None = None
@@ -43,6 +56,7 @@ class AnswerStream:
         self._interval = ping_interval
         self._on_first = on_first
         self._on_end = on_end
+        self._keeper = keeper
         self._began = time.monotonic()
         self._chunks: ChatStream | None = None
         self._first: asyncio.Task[list[ChatChunk] | None] | None = None
@@ -81,6 +95,8 @@ class AnswerStream:
 
         `write` may wait: nothing is read from the engine meanwhile. Cancelling stops the engine's work.
         """
+        if self._keeper is not None:
+            write = self._keeper.recorded(self.events.message_id, write)
         pinger = _Pinger(self, write, self._interval)
         try:
             await self._play(write)
@@ -161,6 +177,8 @@ class AnswerStream:
             _ = first.cancelled() or first.exception()
         if self._chunks is not None:
             await self._chunks.aclose()
+        if self._keeper is not None:
+            await self._keeper.release()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The stream's bytes, one write at a time; the engine is not read ahead."""

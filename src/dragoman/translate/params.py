@@ -5,7 +5,7 @@ from __future__ import annotations
 from dragoman.errors import InvalidRequestError, ThreadUnsupportedError
 from dragoman.translate.options import NEWER_VERSION, Findings, RequestOptions
 from dragoman.translate.raw import object_text
-from dragoman.wire.anthropic.context import UnknownEdit
+from dragoman.wire.anthropic.context import ThreadContinue, UnknownEdit
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.openai import JsonFormat
 
@@ -15,9 +15,9 @@ _LARGEST = 2**31 - 1
 
 def refuse_unavailable(request: CountTokensRequest) -> None:
     """Refuses what would change the meaning of the request if it were ignored."""
-    if request.thread is not None:
+    if isinstance(request.thread, ThreadContinue):
         raise ThreadUnsupportedError(
-            "thread: message threads are not available; send the whole conversation",
+            "thread: only an answer can continue a thread; send the whole conversation",
             details={"unsupported": ["thread"]},
         )
     if request.compaction is not None:

@@ -25,6 +25,7 @@ class MessageStream:
         self._writer = EventWriter(options, seal)
         self._answer = Answer(options, self._writer)
         self._input_tokens = options.input_estimate
+        self.message_id = options.message_id
 
     @property
     def started_content(self) -> bool:

@@ -49,8 +49,8 @@ PARAMETERS: tuple[Row, ...] = (
     Row("container", "no effect", "there are no containers; one with skills is refused"),
     Row(
         "thread",
-        "refused",
-        "error_code thread_unsupported_request, on which the SDKs send whole conversations",
+        "translated",
+        "a continued conversation is made whole from what this server kept; in a count, continue is refused",
     ),
     Row("compaction", "refused", "nothing here writes compactions"),
     Row(

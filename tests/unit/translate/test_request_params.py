@@ -177,12 +177,12 @@ def test_a_format_holds_for_the_whole_request() -> None:
 # --- refused and without effect ---
 
 
-def test_threads_are_refused_with_the_code_on_which_the_sdks_go_on() -> None:
-    for thread in ({"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}):
-        with pytest.raises(ThreadUnsupportedError) as refused:
-            translated(thread=thread)
-        assert refused.value.error_code == "thread_unsupported_request"
-        assert refused.value.details == {"unsupported": ["thread"]}
+def test_a_part_of_a_thread_is_refused_with_the_code_on_which_the_sdks_go_on() -> None:
+    with pytest.raises(ThreadUnsupportedError) as refused:
+        translated(thread={"type": "continue", "previous_message_id": "msg_1"})
+    assert refused.value.error_code == "thread_unsupported_request"
+    assert refused.value.details == {"unsupported": ["thread"]}
+    assert translated(thread={"type": "create"}) == translated()
 
 
 @pytest.mark.parametrize(
