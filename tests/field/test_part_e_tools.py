@@ -18,6 +18,7 @@ from tests.support.translation import (
     call,
     result,
     system,
+    text,
     tool,
     translated,
     user,
@@ -140,30 +141,64 @@ def test_case_e80_a_server_tool_is_refused_by_its_name_not_for_its_schema(serve:
     assert words == "tools.0: server tool web_search_20250305 is not available"
 
 
-@pytest.mark.parametrize(
-    "kind", ["bash_20250124", "text_editor_20250728", "memory_20250818", "computer_20251124"]
-)
-def test_case_e81_the_apis_own_client_tools_are_refused_by_name(serve: Serve, kind: str) -> None:
-    assert refused(serve, tools=[{"type": kind, "name": "x"}]).startswith(f"tools.0: tool type {kind} is not")
+CLIENT_TOOLS: list[dict[str, Any]] = [
+    {"type": "bash_20250124", "name": "bash"},
+    {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool", "max_characters": 9000},
+    {"type": "memory_20250818", "name": "memory"},
+    {"type": "computer_20251124", "name": "computer", "display_width_px": 1024, "display_height_px": 768},
+]
 
 
-def test_case_e82_e87_a_deferred_tool_is_out_of_the_prompt_and_a_reference_to_it_is_refused(
-    serve: Serve,
-) -> None:
-    tools = [tool("a"), tool("late", defer_loading=True)]
-    asked = translated(tools=tools).chat
-    assert ([t.function.name for t in asked.tools], len(asked.hidden_tools)) == (["a"], 1)
-    loaded = result("toolu_a", [{"type": "tool_reference", "tool_name": "late"}])
-    turns = [user("go"), assistant(call("toolu_a", "a")), user(loaded)]
-    assert refused(serve, tools=tools, messages=turns).startswith(
-        "messages.2.content.0.content.0: tool_reference"
-    )
+def test_case_e81_the_apis_own_client_tools_are_functions_with_known_schemas(serve: Serve) -> None:
+    asked = translated(tools=CLIENT_TOOLS).chat
+    assert [one.function.name for one in asked.tools] == [one["name"] for one in CLIENT_TOOLS]
+    served = serve([answer(calls=[("memory", '{"command":"view","path":"/memories"}')])])
+    block = ask(served.url, REQUEST | {"tools": CLIENT_TOOLS}).json()["content"][0]
+    assert (block["type"], block["name"]) == ("tool_use", "memory")
+    assert block["input"] == {"command": "view", "path": "/memories"}
+
+
+def test_case_e81_a_client_tool_under_another_name_is_refused(serve: Serve) -> None:
+    words = refused(serve, tools=[{"type": "bash_20250124", "name": "shell"}])
+    assert words == "tools.0.name: Input should be 'bash'"
+
+
+LATE = [tool("a"), tool("late", defer_loading=True)]
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    """A conversation in which a result names a deferred tool."""
+    loaded = result("toolu_a", [{"type": "tool_reference", "tool_name": name}])
+    return [user("go"), assistant(call("toolu_a", "a")), user(loaded)]
+
+
+def test_case_e82_e87_a_deferred_tool_is_shown_where_a_reference_loads_it(serve: Serve) -> None:
+    before = translated(tools=LATE).chat
+    assert ([t.function.name for t in before.tools], len(before.hidden_tools)) == (["a"], 1)
+    after = translated(tools=LATE, messages=load("late")).chat
+    assert [t.function.name for t in after.tools] == ["a"]
+    assert [t.function.name for t in after.loaded_tools] == ["late"]
+    assert '"name":"late"' in str(after.messages[-1].content)
+    served = serve([answer(calls=[("late", "{}")])])
+    reply = ask(served.url, REQUEST | {"tools": LATE, "messages": load("late")}).json()
+    assert (reply["content"][0]["name"], reply["stop_reason"]) == ("late", "tool_use")
+
+
+def test_case_e82_a_reference_to_no_tool_is_refused_with_its_code(serve: Serve) -> None:
+    reply = ask(serve().url, REQUEST | {"tools": LATE, "messages": load("absent")})
+    error = error_of(reply)
+    assert (reply.status_code, error["details"]["error_code"]) == (400, "tool_reference_unresolved")
+    assert error["message"].startswith("messages.2.content.0.content.0.tool_name: ")
 
 
 @pytest.mark.parametrize("kind", ["tool_addition", "tool_removal"])
-def test_case_e83_changes_of_the_tools_are_refused_where_they_stand(serve: Serve, kind: str) -> None:
-    block = {"type": kind, "tool": {"type": "tool_reference", "tool_name": "f"}}
-    assert refused(serve, messages=[user("a"), system(block)]).startswith(f"messages.1.content.0: {kind}")
+def test_case_e83_changes_of_the_tools_stand_in_system_turns_only(serve: Serve, kind: str) -> None:
+    block = {"type": kind, "tool": {"type": "tool_reference", "name": "f"}}
+    fields: dict[str, Any] = {"tools": [tool("f")]}
+    reply = ask(serve().url, REQUEST | fields | {"messages": [user("a"), system(block)]})
+    assert reply.status_code == 200
+    words = refused(serve, messages=[user(text("a"), block)], **fields)
+    assert words == f"messages.0.content.1: {kind} blocks are not allowed in user turns, only in system turns"
 
 
 def test_case_e84_one_call_at_a_time_is_honoured(serve: Serve) -> None:

@@ -43,6 +43,16 @@ _CANONICAL = [
         (r"^request\.system\[\]:", "block:"),
         (r"^request\.messages\[\]\.content\[\]:", "block:"),
         (r"^block:(?:tool_result|search_result)\.content\[\]:", "block:"),
+        (r"^block:compaction\.tool_changes\[\]:", "block:"),
+        (r"^block:tool_addition\.tool:tool_definition\.definition:", "tool:"),
+        # what the client tools share with custom ones
+        (
+            (
+                r"^tool:(?:bash|text_editor|memory|computer)_\d+(?=\.(?:allowed_callers|cache_control|"
+                r"defer_loading|input_examples|strict))"
+            ),
+            "tool:custom",
+        ),
         (r"^request\.messages\[\]", "turn"),
     ]
 ]

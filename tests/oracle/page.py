@@ -28,17 +28,6 @@ def _parts(rows: Iterable[answers.Part]) -> str:
     return table(["name", "what it holds"], ([f"`{row.name}`", row.what] for row in rows))
 
 
-def _tool_types() -> str:
-    rows = [row for row in DIFFERENCES if row.place.startswith("tool:") and row.what == "missing"]
-    return table(
-        ["type", "here", "why"],
-        [
-            ["`custom`, null or absent", "translated", "see the fields above"],
-            *([f"`{row.place.removeprefix('tool:')}`", f"refused, {row.kind}", row.reason] for row in rows),
-        ],
-    )
-
-
 def _differences() -> str:
     rows = ([f"`{row.place}`", row.what, row.kind, row.reason] for row in DIFFERENCES)
     return table(["place", "difference", "kind", "why"], rows)
@@ -55,7 +44,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "compat-turns": lambda: _effects(tables.MESSAGE_FIELDS),
     "compat-edits": lambda: _effects(tables.EDITS),
     "compat-tools": lambda: _effects(tables.TOOL_FIELDS),
-    "compat-tool-types": _tool_types,
+    "compat-tool-types": lambda: _effects(tables.TOOL_TYPES),
     "compat-blocks": lambda: _effects(tables.BLOCKS),
     "compat-sources": lambda: _effects(tables.SOURCES),
     "compat-block-fields": lambda: _effects(tables.BLOCK_FIELDS),

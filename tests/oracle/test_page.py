@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import get_args
 
 import pytest
 
 from dragoman.translate import tables
+from dragoman.translate.client_tools import KNOWN_TOOLS
 from dragoman.wire.anthropic.errors import ErrorType
 from tests.oracle import answers
 from tests.oracle.differences import DIFFERENCES
@@ -72,6 +74,16 @@ def test_every_source_of_images_and_documents_is_told_of() -> None:
         for tag in member(BLOCK, "source", tag=block).objects
     ]
     assert sorted(row.name for row in tables.SOURCES) == sorted(there)
+
+
+def test_every_tool_type_of_the_sdk_is_told_of() -> None:
+    types = set(member(SDK["request"], "tools").objects)
+    patterns = [row.name for row in tables.TOOL_TYPES]
+    told = [{kind for kind in types if fnmatchcase(kind, pattern)} for pattern in patterns]
+    assert set().union(*told) == types
+    assert all(told)
+    known = {row.name for row in tables.TOOL_TYPES if row.effect == "translated"} - {"custom"}
+    assert known == set(KNOWN_TOOLS)
 
 
 def test_the_tables_agree_about_what_is_refused() -> None:

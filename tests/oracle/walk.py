@@ -79,6 +79,7 @@ def told() -> Iterator[str]:
         ("count.", tables.PARAMETERS),
         ("turn.", tables.MESSAGE_FIELDS),
         ("tool:custom.", tables.TOOL_FIELDS),
+        ("tool:", tables.TOOL_TYPES),
         ("block:", tables.BLOCKS),
     ]
     for prefix, rows in effects:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec import UnsetType
-
 from dragoman.errors import InvalidRequestError
 from dragoman.translate.options import Findings, Place
 from dragoman.translate.turns import Item, Role, Turn
@@ -18,7 +16,7 @@ def compacted(turns: list[Turn], findings: Findings) -> list[Turn]:
 
     As in the API, a summary replaces everything that was said before it. The model wrote it, but a user turn
     holds it, since most templates want the first turn to be the user's. A compaction without content failed:
-    it stands for nothing, and what is before it stays.
+    it stands for nothing, and what is before it stays. Its changes of the tools stand in its content already.
     """
     found: tuple[int, int, Item] | None = None
     for number, turn in enumerate(turns):
@@ -43,10 +41,6 @@ def _has_summary(block: CompactionBlock, place: Place) -> bool:
         return False
     if not block.content:
         raise InvalidRequestError(f"{place}.content: String should have at least 1 character")
-    if not (isinstance(block.tool_changes, UnsetType) or bytes(block.tool_changes) in {b"null", b"[]"}):
-        raise InvalidRequestError(
-            f"{place}.tool_changes: the set of tools cannot change inside a conversation yet"
-        )
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dragoman.errors import InvalidRequestError
 from dragoman.translate.conformity import Expected, validator_of
-from dragoman.translate.tools import Choice, Tools
+from dragoman.translate.tool_choice import Choice
 from dragoman.wire.anthropic.request import CountTokensRequest
 from dragoman.wire.openai import ChatRequest
 
@@ -23,7 +23,7 @@ def strict_places(request: CountTokensRequest) -> dict[str, str]:
     }
 
 
-def expected_of(chat: ChatRequest, tools: Tools, choice: Choice) -> Expected | None:
+def expected_of(chat: ChatRequest, choice: Choice) -> Expected | None:
     """What the answer must hold, None where nothing is demanded.
 
     Raises `InvalidRequestError` for a schema that is none, by its path.
@@ -36,7 +36,7 @@ def expected_of(chat: ChatRequest, tools: Tools, choice: Choice) -> Expected | N
     must_call = mode in {"required", "function"}
     if output is None and not chat.schema_places and not must_call:
         return None
-    schemas = {tool.function.name: tool.function.parameters for tool in (*tools.shown, *tools.hidden)}
+    schemas = {tool.function.name: tool.function.parameters for tool in (*chat.tools, *chat.hidden_tools)}
     return Expected(
         text=None if output is None else validator_of(bytes(output.schema), output.path),
         inputs={name: validator_of(bytes(schemas[name]), at) for name, at in chat.schema_places.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from dragoman.errors import InvalidRequestError
@@ -23,7 +23,7 @@ from dragoman.wire.anthropic.blocks import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from dragoman.wire.anthropic.request import CountTokensRequest
+from dragoman.wire.anthropic.request import CountTokensRequest, Message
 from dragoman.wire.openai import ChatMessage, Part, TextPart
 
 _THINKING = (ThinkingBlock, RedactedThinkingBlock)
@@ -33,11 +33,18 @@ _MARKS = (FallbackBlock, CompactionBlock)
 class Conversation:
     """The chat messages of one request.
 
+    Made of the request's `messages` after the changes of the tools in them were made.
     messages: in order, the system prompt first. continues: the last one is an assistant's that the engine is
     to go on with.
     """
 
-    def __init__(self, request: CountTokensRequest, options: RequestOptions, findings: Findings) -> None:
+    def __init__(
+        self,
+        request: CountTokensRequest,
+        messages: Sequence[Message],
+        options: RequestOptions,
+        findings: Findings,
+    ) -> None:
         self.messages: list[ChatMessage] = []
         self.continues = False
         self._options = options
@@ -46,7 +53,7 @@ class Conversation:
         self._calls_path = ""
         turns = compacted(
             turns_of(
-                request.messages,
+                messages,
                 system_in_place=options.capabilities.system_in_place,
                 findings=findings,
             ),

@@ -15,7 +15,9 @@ from dragoman.translate.params import (
     top_k_of,
 )
 from dragoman.translate.thinking import display_of, reasoning_of
-from dragoman.translate.tools import choice_of, tools_of
+from dragoman.translate.tool_choice import choice_of
+from dragoman.translate.tool_set import ToolSet
+from dragoman.translate.tools import tools_of
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.openai import ChatRequest
 
@@ -32,14 +34,17 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
     refuse_misplaced(request, options)
     findings = Findings()
     note_unknown_edits(request, findings)
-    tools = tools_of(request, options)
+    tools = ToolSet(tools_of(request, options))
+    messages = tools.walk(request.messages)
     choice = choice_of(request, tools, options)
-    conversation = Conversation(request, options, findings)
+    conversation = Conversation(request, messages, options, findings)
     chat = ChatRequest(
         model=options.model,
         messages=conversation.messages,
-        tools=tools.shown,
-        hidden_tools=tools.hidden,
+        tools=list(tools.shown.values()),
+        hidden_tools=tools.deferred,
+        loaded_tools=tools.loaded,
+        removed_tools=tools.removed,
         tool_choice=choice.mode,
         parallel_tool_calls=choice.parallel,
         reasoning=reasoning_of(request, options),
@@ -59,5 +64,5 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
         max_tokens=request.max_tokens if isinstance(request, MessagesRequest) else 0,
         dropped_thinking=findings.dropped_thinking,
         notes=findings.notes(),
-        expected=expected_of(chat, tools, choice),
+        expected=expected_of(chat, choice),
     )

@@ -112,7 +112,7 @@ EDITS: tuple[Row, ...] = (
 # The fields of a custom tool.
 TOOL_FIELDS: tuple[Row, ...] = (
     Row("name", "translated", "unique, 1 to 128 of a-z A-Z 0-9 _ -"),
-    Row("type", "translated", "custom, null or absent; every other type is refused by name"),
+    Row("type", "translated", "see the types of tools; unknown ones are refused by name"),
     Row("description", "translated", "as it is"),
     Row("input_schema", "translated", "byte for byte; it must be an object schema"),
     Row("cache_control", "no effect", "engines cache prefixes by themselves"),
@@ -122,9 +122,42 @@ TOOL_FIELDS: tuple[Row, ...] = (
         "calls are held to the schema by the engine and checked; a schema that cannot be held is a 400",
     ),
     Row("eager_input_streaming", "no effect", "arguments always stream as the model writes them"),
-    Row("defer_loading", "translated", "true keeps the tool out of the prompt"),
+    Row(
+        "defer_loading",
+        "translated",
+        "true keeps the tool out of the prompt's head; it is written out where a reference loads it",
+    ),
     Row("input_examples", "translated", "joins the schema as its `examples`"),
     Row("allowed_callers", "no effect", "the model is the only caller"),
+    Row("display_width_px", "translated", "computer: stands in the tool's description"),
+    Row("display_height_px", "translated", "computer: stands in the tool's description"),
+    Row("display_number", "translated", "computer: stands in the tool's description"),
+    Row("enable_zoom", "translated", "computer_20251124: true offers the action zoom"),
+    Row("max_characters", "translated", "text_editor_20250728: stands in the tool's description"),
+)
+
+_KNOWN = "a function with the known schema under the name"
+# The types of tools; `*` stands for any version.
+TOOL_TYPES: tuple[Row, ...] = (
+    Row("custom", "translated", "also null or absent: a function"),
+    Row("bash_20241022", "translated", f"{_KNOWN} bash"),
+    Row("bash_20250124", "translated", f"{_KNOWN} bash"),
+    Row("text_editor_20241022", "translated", f"{_KNOWN} str_replace_editor"),
+    Row("text_editor_20250124", "translated", f"{_KNOWN} str_replace_editor"),
+    Row("text_editor_20250429", "translated", f"{_KNOWN} str_replace_based_edit_tool"),
+    Row("text_editor_20250728", "translated", f"{_KNOWN} str_replace_based_edit_tool"),
+    Row("memory_20250818", "translated", f"{_KNOWN} memory"),
+    Row("computer_20241022", "translated", f"{_KNOWN} computer"),
+    Row("computer_20250124", "translated", f"{_KNOWN} computer, with scroll, wait and held keys"),
+    Row("computer_20251124", "translated", f"{_KNOWN} computer, with zoom where it is enabled"),
+    Row("computer_toolset_*", "refused", "many tools under one name; declare computer_20251124"),
+    Row("browser_toolset_*", "refused", "many tools under one name, not translated yet"),
+    Row("web_search_*", "refused", "runs on a server that has a search engine"),
+    Row("web_fetch_*", "refused", "runs on a server that fetches pages"),
+    Row("code_execution_*", "refused", "runs on a server that has a sandbox"),
+    Row("advisor_*", "refused", "asks another model on the server"),
+    Row("tool_search_tool_*", "refused", "searches deferred tools on the server, not built yet"),
+    Row("mcp_toolset", "refused", "connects to an MCP server"),
 )
 
 # The types of content blocks.
@@ -135,7 +168,7 @@ BLOCKS: tuple[Row, ...] = (
     Row("redacted_thinking", "translated", "back to the engine if it is ours, else dropped with a count"),
     Row("tool_use", "translated", "a call, its arguments as the model spelled them"),
     Row("tool_result", "translated", "a tool turn after the call; its images in the user turn that follows"),
-    Row("tool_reference", "refused", "deferred tools cannot be loaded yet"),
+    Row("tool_reference", "translated", "inside a result: the schema of the deferred tool as text"),
     Row("search_result", "translated", "its texts between tags that hold its source and title"),
     Row(
         "document",
@@ -164,10 +197,10 @@ BLOCKS: tuple[Row, ...] = (
     Row(
         "compaction",
         "translated",
-        "a user turn with the summary, in place of all before it; one with tool_changes is refused",
+        "a user turn with the summary, in place of all before it, and its tool_changes as text",
     ),
-    Row("tool_addition", "refused", "the set of tools cannot change inside a conversation yet"),
-    Row("tool_removal", "refused", "the set of tools cannot change inside a conversation yet"),
+    Row("tool_addition", "translated", "system turns only: the tool's schema as text; MCP tools are refused"),
+    Row("tool_removal", "translated", "system turns only: a line as text; the tool can be forced no more"),
 )
 
 # Fields of blocks that are accepted and have no effect.
@@ -185,6 +218,8 @@ BLOCK_FIELDS: tuple[Row, ...] = (
     Row("*.encrypted_*", "no effect", "only its maker can read it; left out of the text"),
     Row("compaction.signature", "no effect", "summaries are taken at their word"),
     Row("thinking.block_binding", "no effect", "a signature opens on every engine and model"),
+    Row("tool_addition.tool:mcp_*", "refused", "nothing connects to MCP servers"),
+    Row("tool_removal.tool:mcp_*", "refused", "nothing connects to MCP servers"),
 )
 
 # Where the content of images and documents can come from.

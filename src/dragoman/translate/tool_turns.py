@@ -14,7 +14,7 @@ from dragoman.translate.ids import call_id_in
 from dragoman.translate.options import Findings, Place, RequestOptions
 from dragoman.translate.parts import parts_of
 from dragoman.translate.raw import object_text
-from dragoman.translate.turns import Turn, refusal
+from dragoman.translate.turns import Turn
 from dragoman.wire.anthropic.blocks import ToolResultBlock, ToolUseBlock
 from dragoman.wire.openai import ChatMessage, FunctionCall, Part, TextPart, ToolCall
 
@@ -134,8 +134,7 @@ def _result(
     for index, inner in enumerate(content):
         path = f"{place}.content.{index}"
         parts = parts_of(inner, path, options, findings)
-        if parts is None:
-            raise refusal(inner, path, "tool_result")
+        assert parts is not None  # references became text with the other changes of the tools
         for part in parts:
             if isinstance(part, TextPart):
                 body.append(part.text)

@@ -16,6 +16,12 @@ from dragoman.wire.anthropic.blocks import ContentBlock, TextBlock
 from dragoman.wire.anthropic.request import Message
 
 Role = Literal["system", "user", "assistant"]
+# Where the blocks stand that belong in one place only.
+_PLACES = {
+    "tool_addition": ", only in system turns",
+    "tool_removal": ", only in system turns",
+    "tool_reference": ", only inside a tool_result",
+}
 
 
 Item = tuple[Place, ContentBlock]
@@ -40,7 +46,7 @@ def turns_of(messages: Sequence[Message], *, system_in_place: bool, findings: Fi
         role: Role = message.role
         items = _items(number, message)
         if role == "system":
-            if message.clear_at == "next_user_message" and _user_follows(messages, number):
+            if cleared(messages, number):
                 findings.note("system turns cleared by a later user turn, as their clear_at says")
                 continue
             text = _system_turn_text(items)
@@ -56,8 +62,10 @@ def turns_of(messages: Sequence[Message], *, system_in_place: bool, findings: Fi
     return turns
 
 
-def _user_follows(messages: Sequence[Message], number: int) -> bool:
-    return any(message.role == "user" for message in islice(messages, number + 1, None))
+def cleared(messages: Sequence[Message], number: int) -> bool:
+    """Whether a later user turn clears that system turn."""
+    later = islice(messages, number + 1, None)
+    return messages[number].clear_at == "next_user_message" and any(one.role == "user" for one in later)
 
 
 def _items(number: int, message: Message) -> list[Item]:
@@ -87,4 +95,5 @@ def refusal(block: msgspec.Struct, path: object, role: str) -> InvalidRequestErr
     reason = UNAVAILABLE_BLOCKS.get(str(kind))
     if reason is not None:
         return InvalidRequestError(f"{path}: {kind} blocks are not available on this server ({reason})")
-    return InvalidRequestError(f"{path}: {kind} blocks are not allowed in {role} turns")
+    where = _PLACES.get(str(kind), "")
+    return InvalidRequestError(f"{path}: {kind} blocks are not allowed in {role} turns{where}")

@@ -113,12 +113,18 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     `max_tokens` None lets the engine fill the context. `continue_final` asks to go on with the last
     (assistant) message. `schema_places` says where the schemas of strict tools stand in the client's
     request, by the tools' names. It, `placement_key` and `request_id` never travel to the engine.
+
+    The tools change along a conversation, the head of the prompt does not: it shows `tools`. `hidden_tools`
+    are the deferred ones, which it never shows. `loaded_tools` can be called besides: the messages show
+    them, in this order. `removed_tools` names those of `tools` that cannot be called (so) any more.
     """
 
     model: str
     messages: list[ChatMessage]
     tools: list[ChatTool] = []
-    hidden_tools: list[ChatTool] = []  # deferred: kept out of the prompt, known to the caller
+    hidden_tools: list[ChatTool] = []
+    loaded_tools: list[ChatTool] = []
+    removed_tools: list[str] = []
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_tokens: int | None = None
@@ -133,6 +139,14 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     placement_key: str | None = None
     request_id: str = ""
     engine: str = ""  # where the call was placed: written by the client of many, before the engine answers
+
+    @property
+    def callable_tools(self) -> list[ChatTool]:
+        """The tools that may be called now."""
+        if not self.loaded_tools and not self.removed_tools:
+            return self.tools
+        kept = [tool for tool in self.tools if tool.function.name not in self.removed_tools]
+        return kept + self.loaded_tools
 
     @property
     def has_images(self) -> bool:

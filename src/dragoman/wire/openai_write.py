@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dragoman.wire.openai import ChatMessage, ChatRequest, JsonFormat, ToolChoice
+from dragoman.wire.openai import ChatMessage, ChatRequest, ChatTool, JsonFormat, ToolChoice
 
 # The efforts that Chat Completions knows; stronger ones become its strongest.
 PLAIN_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
@@ -16,15 +16,16 @@ PLAIN_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "hig
 def chat_body(chat: ChatRequest, *, reasoning_key: str = "reasoning_content") -> dict[str, Any]:
     """The body of a plain request, ready to be encoded; `reasoning_key` names earlier thinking in a message.
 
-    Keys that were not said are left out. Deferred tools stay out. Streaming, continuation and the thinking
-    switch have no plain spelling: the dialect adds them.
+    Keys that were not said are left out. Deferred tools stay out until they are loaded. Streaming,
+    continuation and the thinking switch have no plain spelling: the dialect adds them.
     """
     body: dict[str, Any] = {
         "model": chat.model,
         "messages": [plain_message(message, reasoning_key) for message in chat.messages],
     }
-    if chat.tools:
-        body["tools"] = chat.tools
+    tools = plain_tools(chat)
+    if tools:
+        body["tools"] = tools
     if chat.tool_choice is not None:
         body["tool_choice"] = plain_tool_choice(chat.tool_choice)
     body.update((key, value) for key, value in _scalars(chat) if value is not None)
@@ -35,6 +36,19 @@ def chat_body(chat: ChatRequest, *, reasoning_key: str = "reasoning_content") ->
     if chat.response_format is not None:
         body["response_format"] = plain_format(chat.response_format)
     return body
+
+
+def plain_tools(chat: ChatRequest) -> list[ChatTool]:
+    """The tools for an engine that knows those only that its prompt shows: what was loaded joins the end.
+
+    One that was removed stays, so that the prompt does, unless a call is forced, which might be one of it.
+    """
+    if not chat.loaded_tools and not chat.removed_tools:
+        return chat.tools
+    gone = {tool.function.name for tool in chat.loaded_tools}
+    if chat.tool_choice is not None and chat.tool_choice.mode in {"required", "function"}:
+        gone.update(chat.removed_tools)
+    return [tool for tool in chat.tools if tool.function.name not in gone] + chat.loaded_tools
 
 
 def _scalars(chat: ChatRequest) -> tuple[tuple[str, float | None], ...]:

@@ -16,6 +16,7 @@ from tests.support.translation import (
     result,
     system,
     text,
+    tool,
     translated,
     user,
 )
@@ -87,7 +88,10 @@ def test_no_changes_of_tools_are_accepted(changes: Any) -> None:
     assert roles(assistant(SUMMARY | {"tool_changes": changes})) == [("user", SHOWN)]
 
 
-def test_changes_of_tools_are_refused_by_path() -> None:
-    change = {"type": "tool_removal", "tool": {"type": "tool_reference", "tool_name": "f"}}
-    with pytest.raises(InvalidRequestError, match=r"^messages\.0\.content\.0\.tool_changes: "):
-        chat(assistant(SUMMARY | {"tool_changes": [change]}), user("a"))
+def test_changes_of_tools_stand_in_the_summary() -> None:
+    change = {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "f"}}
+    turns = [assistant(SUMMARY | {"tool_changes": [change]}), user("a")]
+    shown = translated(messages=turns, tools=[tool("f")]).chat
+    assert "\n\nThe tool f is no longer available: do not call it.\n" in str(shown.messages[0].content)
+    with pytest.raises(InvalidRequestError, match=r"^messages\.0\.content\.0\.tool_changes\.0\.tool\.name: "):
+        chat(*turns)

@@ -97,10 +97,7 @@ def test_a_block_in_the_wrong_role_is_refused_by_path(turns: Any, path: str, kin
 
 
 UNAVAILABLE: list[dict[str, Any]] = [
-    {"type": "tool_reference", "tool_name": "f"},
     {"type": "container_upload", "file_id": "file_a"},
-    {"type": "tool_addition", "tool": {"type": "tool_reference", "tool_name": "f"}},
-    {"type": "tool_removal", "tool": {"type": "tool_reference", "tool_name": "f"}},
 ]
 
 

@@ -294,10 +294,3 @@ def test_calls_without_results_are_refused_by_their_turn_and_ids(answer: Any) ->
         InvalidRequestError, match=r"^messages.1: `tool_use` ids .* after: (toolu_a, )?toolu_b\."
     ):
         chat(user("go"), calls, *answer)
-
-
-def test_what_a_result_cannot_carry_yet_is_refused_by_path() -> None:
-    with pytest.raises(InvalidRequestError) as refused:
-        loop(result(content=[text("a"), {"type": "tool_reference", "tool_name": "f"}]))
-    expected = "messages.2.content.0.content.1: tool_reference blocks are not available"
-    assert refused.value.message.startswith(expected)

@@ -106,6 +106,11 @@ class Tool(msgspec.Struct, kw_only=True):
     defer_loading: bool | None = None
     input_examples: Raw | UnsetType = UNSET
     allowed_callers: Raw | UnsetType = UNSET
+    display_width_px: int | None = None
+    display_height_px: int | None = None
+    display_number: int | None = None
+    enable_zoom: bool | None = None
+    max_characters: int | None = None
 
 
 class Metadata(msgspec.Struct, kw_only=True):
