@@ -11,7 +11,8 @@ class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     context_length: tokens of prompt and answer together. fills_context: without `max_tokens` the engine
     goes on to the end of the context. matched_stop: the engine says which stop string ended the answer.
     early_usage: the prompt's token count comes with the first chunk. system_in_place: the template takes
-    system turns after the first.
+    system turns after the first. unlisted_tools: the engine can be told of tools that the head of its prompt
+    does not show.
     """
 
     context_length: int | None = None
@@ -19,6 +20,7 @@ class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     tools: bool = True
     forced_tools: bool = True
     parallel_tools: bool = True
+    unlisted_tools: bool = False
     images: bool = False
     reasoning: bool = False
     reasoning_switch: bool = False

@@ -22,6 +22,7 @@ from tests.unit.engines.aided import (
     end_of,
     said,
     slots,
+    tool,
 )
 from tests.unit.engines.remotes import text_of, until
 
@@ -68,6 +69,22 @@ async def test_a_call_is_asked_for_again_and_streams() -> None:
     assert "stop" not in two
     schema = two["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["name"] == {"const": "f"}
+
+
+async def test_a_loaded_tool_is_known_by_its_name_and_a_removed_one_by_its_form_only() -> None:
+    request = asking(loaded_tools=[tool("late")], removed_tools=["f"])
+    async with FakeOpenAI() as fake:
+        late = '{"name": "late", "arguments": {}}'
+        chunks = await chunks_of(fake, request, said('{"name": "late"'), said(late))
+        schemas = [seen.json["response_format"]["json_schema"]["schema"] for seen in fake.chats[1:]]
+        assert [named["properties"]["name"] for named in schemas] == [{"const": "late"}]
+        assert [seen.json["tools"] for seen in fake.chats] == [fake.chats[0].json["tools"]] * 2
+        assert len(fake.chats[0].json["tools"]) == 2
+    assert calls_of(chunks)[0] == ("late", "")
+    async with FakeOpenAI() as fake:
+        await chunks_of(fake, request, said('{"name": "f", "arguments": {'), said(late))
+        either = fake.chats[1].json["response_format"]["json_schema"]["schema"]["anyOf"]
+    assert [one["properties"]["name"]["const"] for one in either] == ["g", "late"]
 
 
 async def test_a_name_that_no_tool_has_leaves_all_tools_open() -> None:

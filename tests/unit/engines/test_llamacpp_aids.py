@@ -170,6 +170,16 @@ def test_the_tools_of_which_one_is_called() -> None:
     assert names(tool_choice=ToolChoice("function", "f")) == ["f"]
 
 
+def test_a_loaded_tool_may_be_called_and_a_removed_one_not() -> None:
+    changed = asking(tools=[tool("f"), tool("g")], loaded_tools=[tool("late")], removed_tools=["g"])
+    assert [one.function.name for one in chosen(changed)] == ["f", "late"]
+    assert chosen(changed, "late") == [tool("late")]
+    assert way_of(asking(tools=[], loaded_tools=[tool("late")])) is Way.LISTEN
+    none_left = asking(tools=[tool("f")], removed_tools=["f"], tool_choice=ToolChoice("none"))
+    assert way_of(none_left) is Way.LISTEN
+    assert aided(changed, AIDS).tools == changed.tools
+
+
 def test_a_call_keeps_all_tools_in_the_prompt() -> None:
     tools = [tool("f"), tool("g")]
     assert call_request(asking(tools=tools), tools[:1]).tools == tools

@@ -140,7 +140,7 @@ class Dialect:
         """The members of a body, but for streaming."""
         body = chat_body(request, reasoning_key="reasoning_content")
         body["messages"] = [_complete(message) for message in body["messages"]]
-        if not request.tools:
+        if "tools" not in body:
             body.pop("tool_choice", None)
             body.pop("parallel_tool_calls", None)
         self.prepare(body, request, capabilities)

@@ -19,10 +19,11 @@ from dragoman.engines.dialects.probes import (
     switches_thinking,
     thinking_switch,
 )
-from dragoman.engines.gbnf.held import held_format, held_tools
+from dragoman.engines.dialects.unlisted import hides_unlisted, tell_apart
+from dragoman.engines.gbnf.held import held_format, held_tool, held_tools
 from dragoman.errors import EngineFaultError
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatRequest, ChatUsage, PromptTokensDetails
+from dragoman.wire.openai import ChatRequest, ChatTool, ChatUsage, PromptTokensDetails
 from dragoman.wire.openai_write import plain_format
 
 
@@ -118,6 +119,7 @@ class LlamaCppDialect(Dialect):
             continuation=True,
             counting=True,
             matched_stop=True,
+            unlisted_tools=await hides_unlisted(render, _shown),
             early_usage=True,
             system_in_place=await keeps_system_in_place(render),
             logprobs=True,
@@ -166,13 +168,17 @@ class LlamaCppDialect(Dialect):
             body["thinking_budget_tokens"] = request.reasoning.budget_tokens
         if request.response_format is not None:
             body["response_format"] = plain_format(held_format(request.response_format))
-        if request.tools:
-            body["tools"] = held_tools(request)
+        if "tools" in body:
+            body["tools"] = [held_tool(tool, request) for tool in body["tools"]]
+        known = [held_tool(tool, request) for tool in request.callable_tools]
         choice = request.tool_choice
         if choice is not None and choice.mode == "function":
             # a named function is not obeyed: with that one alone, "required" forces it
-            body["tools"] = [tool for tool in body["tools"] if tool.function.name == choice.name]
+            known = [tool for tool in known if tool.function.name == choice.name]
+            body["tools"] = known
             body["tool_choice"] = "required"
+        if capabilities.unlisted_tools and request.tools and request.callable_tools is not request.tools:
+            tell_apart(body, request, _shown, known, held_tools(request))
 
     def prepare_stream(self, body: dict[str, Any], *, counted: bool) -> None:
         """The prompt's count comes early; where asked, the tokens so far come with every chunk."""
@@ -203,6 +209,13 @@ class LlamaCppDialect(Dialect):
         assert isinstance(completion, LlamaCompletion)
         if completion.verbose is not None and completion.choices:
             completion.choices[0].matched_stop = completion.verbose.stopping_word or None
+
+
+def _shown(tool: ChatTool) -> dict[str, Any]:
+    """A tool as the server gives it to the template: never without a description, never with `strict`."""
+    function = tool.function
+    shown = {"name": function.name, "description": function.description or ""}
+    return {"type": tool.type, "function": shown | {"parameters": function.parameters}}
 
 
 def _usage(prompt: int, cached: int, sampled: int) -> ChatUsage:

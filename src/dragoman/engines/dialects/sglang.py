@@ -13,9 +13,11 @@ from dragoman.engines.dialects.base import Ask, Reply
 from dragoman.engines.dialects.generic import listed_context
 from dragoman.engines.dialects.probes import keeps_system_in_place, switches_thinking, thinking_switch
 from dragoman.engines.dialects.rendering import RenderingDialect
+from dragoman.engines.dialects.unlisted import hides_in_messages, twice, with_tools
 from dragoman.errors import NotSupportedError
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatAnswer, ChatChoice, ChatDelta, ChatRequest, ChunkChoice
+from dragoman.wire.openai import ChatAnswer, ChatChoice, ChatDelta, ChatMessage, ChatRequest, ChunkChoice
+from dragoman.wire.openai_write import plain_tools
 
 
 class ServerInfo(msgspec.Struct):
@@ -75,6 +77,7 @@ class SGLangDialect(RenderingDialect):
             continuation=True,
             counting=can_render,
             matched_stop=True,
+            unlisted_tools=can_render and await self._reads_tools_in_messages(ask, model),
             system_in_place=not can_render or await keeps_system_in_place(render),
             logprobs=True,
             token_ids=True,
@@ -85,6 +88,16 @@ class SGLangDialect(RenderingDialect):
         if request.has_images:
             raise NotSupportedError("the engine (sglang) cannot count the tokens of images")
         return await super().count(ask, request, capabilities)
+
+    async def _reads_tools_in_messages(self, ask: Ask, model: str) -> bool:
+        """Whether tools that a system turn brings along can be called, and are not printed.
+
+        An older server ignores them in silence, so that it is asked for what only a newer one refuses.
+        """
+        if not await hides_in_messages(self.renderer(ask, model)):
+            return False
+        reply = await ask("/v1/chat/completions", twice(model))
+        return reply.status == 400 and b"unique" in reply.body
 
     async def _model_info(self, ask: Ask) -> _ModelInfo | None:
         for path in ("/model_info", "/get_model_info"):
@@ -98,6 +111,8 @@ class SGLangDialect(RenderingDialect):
         """Adds the thinking switch and the continuation of a last assistant turn."""
         if request.reasoning.enabled is not None:
             body["chat_template_kwargs"] = thinking_switch(request.reasoning.enabled)
+        if capabilities.unlisted_tools and request.loaded_tools:
+            _bring_along(body, request)
         if request.continue_final:
             body["continue_final_message"] = True
 
@@ -111,3 +126,19 @@ class SGLangDialect(RenderingDialect):
         super().read_choice(choice, delta)
         if isinstance(choice.matched_stop, int):
             choice.matched_stop = None
+
+
+def _bring_along(body: dict[str, Any], request: ChatRequest) -> None:
+    """Puts the loaded tools into the system turn at the head, where that can be.
+
+    The server knows no tool twice and none less than it prints: one that was defined anew, and one that was
+    removed where a call is forced, must be told of in the plain way; so must one that is forced by its name,
+    as the server looks for that in the request's own only.
+    """
+    if request.tool_choice is not None and request.tool_choice.mode == "function":
+        return
+    messages = body["messages"]
+    has_head = isinstance(messages[0], ChatMessage) and messages[0].role == "system"
+    if request.tools and has_head and plain_tools(request)[: len(request.tools)] == request.tools:
+        body["messages"] = with_tools(messages, request.loaded_tools)
+        body["tools"] = request.tools

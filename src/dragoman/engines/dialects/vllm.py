@@ -14,8 +14,9 @@ from dragoman.engines.dialects.base import Ask
 from dragoman.engines.dialects.generic import listed_context
 from dragoman.engines.dialects.probes import keeps_system_in_place, switches_thinking, thinking_switch
 from dragoman.engines.dialects.rendering import RenderingDialect
+from dragoman.engines.dialects.unlisted import hides_unlisted, tell_apart
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatAnswer, ChatChoice, ChatDelta, ChatRequest, ChunkChoice
+from dragoman.wire.openai import ChatAnswer, ChatChoice, ChatDelta, ChatRequest, ChatTool, ChunkChoice
 
 # The smallest PNG: one dot.
 _DOT = (
@@ -59,6 +60,7 @@ class VLLMDialect(RenderingDialect):
             continuation=True,
             counting=can_render,
             matched_stop=True,
+            unlisted_tools=can_render and await hides_unlisted(render, _shown),
             system_in_place=not can_render or await keeps_system_in_place(render),
             logprobs=True,
             token_ids=True,
@@ -81,6 +83,8 @@ class VLLMDialect(RenderingDialect):
             arguments = body.setdefault("chat_template_kwargs", {})
             arguments["reasoning_effort"] = body["reasoning_effort"]
             arguments.setdefault("enable_thinking", True)
+        if capabilities.unlisted_tools and request.tools:
+            tell_apart(body, request, _shown, request.callable_tools, request.tools)
         if request.continue_final:
             body["continue_final_message"] = True
             body["add_generation_prompt"] = False
@@ -96,3 +100,13 @@ class VLLMDialect(RenderingDialect):
         if choice.stop_reason is not None:
             choice.matched_stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
             choice.stop_reason = None
+
+
+def _shown(tool: ChatTool) -> dict[str, Any]:
+    """A tool as the server gives it to the template: with a description, if only null, as its type has it."""
+    function = tool.function
+    shown: dict[str, Any] = {"name": function.name, "description": function.description}
+    shown["parameters"] = function.parameters
+    if function.strict is not None:
+        shown["strict"] = function.strict
+    return {"type": tool.type, "function": shown}

@@ -85,7 +85,8 @@ class AidedInferenceEngine(RemoteInferenceEngine):
         if way is Way.FORCE:
             more = {"repeat_penalty": aids.forced_penalty}
             return CallStream(await self._forms.called(first, _callable(request), more))
-        recogniser = CallRecogniser({tool.function.name for tool in request.tools}, aids.fences, aids.marks)
+        names = {tool.function.name for tool in request.callable_tools}
+        recogniser = CallRecogniser(names, aids.fences, aids.marks)
         asker = _Asker(self._raw, self._forms, self._transport.ask, first, request)
         answered = answered_calls(request)
         words = {} if aids.chains or not answered else {"grammar": WORDS}

@@ -34,7 +34,7 @@ class Way(Enum):
 def way_of(chat: ChatRequest) -> Way:
     """The way for a request."""
     mode = chat.tool_choice.mode if chat.tool_choice is not None else "auto"
-    if not chat.tools:
+    if not chat.tools and not chat.loaded_tools:
         return Way.ENGINE
     if mode in {"required", "function"}:
         return Way.FORCE
@@ -84,7 +84,7 @@ def chosen(chat: ChatRequest, name: str | None = None) -> list[ChatTool]:
     """The tools of which one is to be called: the one of that name, or that the request names, else all."""
     if name is None and chat.tool_choice is not None:
         name = chat.tool_choice.name
-    return [tool for tool in chat.tools if name is None or tool.function.name == name]
+    return [tool for tool in chat.callable_tools if name is None or tool.function.name == name]
 
 
 def _add_policy(messages: list[ChatMessage], aids: PromptAids) -> None:
