@@ -72,7 +72,9 @@ def fingerprint(request: CountTokensRequest) -> str:
         # it changes from call to call
         texts[0] = without_billing_header(texts[0])
     first = next((message for message in request.messages if message.role == "user"), None)
-    head = [texts, [uncached(tool) for tool in request.tools or ()], _contents(first)]
+    # clients declare a deferred tool when they load it
+    tools = [uncached(tool) for tool in request.tools or () if not tool.defer_loading]
+    head = [texts, tools, _contents(first)]
     return hashlib.blake2b(msgspec.json.encode(head), digest_size=_FINGERPRINT_BYTES).hexdigest()
 
 

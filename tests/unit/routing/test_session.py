@@ -89,6 +89,8 @@ def test_the_fingerprint_stays_through_a_conversation() -> None:
     assert fingerprint(started) == fingerprint(
         request(messages=later, system=[{"type": "text", "text": "S"}], tools=tools)
     )
+    loaded = [{"name": "e", "input_schema": {"type": "object"}, "defer_loading": True}, *tools]
+    assert fingerprint(started) == fingerprint(request(messages=later, system="S", tools=loaded))
     others: list[dict[str, Any]] = [
         {"messages": first},
         {"system": "T", "messages": first, "tools": tools},
