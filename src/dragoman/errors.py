@@ -103,6 +103,12 @@ class PromptTooLongError(InvalidRequestError):
         self.maximum = maximum
 
 
+class StorageQuotaError(InvalidRequestError):
+    """400: the files of this key take all the room that they may."""
+
+    default_error_code = "storage_quota_exceeded"
+
+
 class AuthenticationError(DragomanError):
     """401: no key, or a wrong one."""
 
@@ -139,6 +145,10 @@ class ThreadNotFoundError(NotFoundError):
 
 THREAD_REPLAYED = (ThreadNotFoundError, ThreadAlreadyContinuedError, ThreadContinueInFlightError)
 """On these both SDKs send the whole conversation as a new thread."""
+class FileExpiredError(NotFoundError):
+    """404: the file's time is over and its bytes are gone."""
+
+    default_error_code = "file_expired"
 
 
 class MethodNotAllowedError(DragomanError):

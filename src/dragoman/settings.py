@@ -47,7 +47,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     connect: to open a connection to an engine. first_byte: until the engine's status (prefill included).
     between_bytes: silence inside an answer. probe: one question about health, models or dialect. body: for
-    a client's head, and again for its body, to arrive. stall: a client that reads nothing of its stream.
+    a client's head, and again for its body, to arrive (as often as limits.body_bytes go into the largest
+    body that its path takes). stall: a client that reads nothing of its stream.
     shutdown: for running answers after SIGTERM. pool: waiting for a free connection to an engine. load:
     loading an embedded model. keep_alive: an idle client's connection.
     """

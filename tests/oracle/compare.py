@@ -37,6 +37,7 @@ _CANONICAL = [
         (r"^event:message_start\.message:message", "message"),
         (r"^message:message", "message"),
         (r"^model:model", "model"),
+        (r"^file:file", "file"),
         (r"^error:error\.error(?=:)", "error"),
         (r"^(?:event:content_block_start\.content_block|message\.content\[\]):", "answer:"),
         (r"^request\.tools\[\]:", "tool:"),

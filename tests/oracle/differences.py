@@ -216,4 +216,6 @@ DIFFERENCES: tuple[Row, ...] = (
     Row("model.object", "ours", "ours", "the key of OpenAI clients, in the same objects"),
     Row("model.created", "ours", "ours", "the key of OpenAI clients, in the same objects"),
     Row("model.owned_by", "ours", "ours", "the key of OpenAI clients, in the same objects"),
+    # --- files ---
+    Row("file.scope:session", "missing", "never sent", "no session owns files here; always null"),
 )

@@ -10,6 +10,7 @@ from msgspec import inspect
 from dragoman.wire.anthropic.blocks import CacheControl
 from dragoman.wire.anthropic.errors import ErrorEnvelope
 from dragoman.wire.anthropic.events import StreamEvent
+from dragoman.wire.anthropic.files import DeletedFile, FileMetadata
 from dragoman.wire.anthropic.models import ModelInfo, TokenCount
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest, Tool
 from dragoman.wire.anthropic.response import MessageOut
@@ -22,6 +23,8 @@ SENT: dict[str, Any] = {
     "error": ErrorEnvelope,
     "token_count": TokenCount,
     "model": ModelInfo,
+    "file": FileMetadata,
+    "deleted_file": DeletedFile,
 }
 # Structs whose `type` is not looked at, or may be missing: here they stand for this one.
 ASSUMED_TAGS: dict[type, str] = {CacheControl: "ephemeral", Tool: "custom"}

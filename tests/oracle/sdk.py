@@ -12,6 +12,8 @@ from typing import Any
 
 import typing_extensions
 from anthropic.types import (
+    DeletedFile,
+    FileMetadata,
     Message,
     MessageCountTokensParams,
     MessageTokensCount,
@@ -20,6 +22,8 @@ from anthropic.types import (
 )
 from anthropic.types import message_create_params as stable
 from anthropic.types.beta import (
+    BetaDeletedFile,
+    BetaFileMetadata,
     BetaMessage,
     BetaModelInfo,
     BetaRawMessageStreamEvent,
@@ -58,6 +62,8 @@ def sdk_shapes() -> dict[str, Shape]:
         "error": merged(map(shape_of, (ErrorResponse, BetaErrorResponse))),
         "token_count": shape_of(MessageTokensCount),
         "model": merged(map(shape_of, (ModelInfo, BetaModelInfo))),
+        "file": merged(map(shape_of, (FileMetadata, BetaFileMetadata))),
+        "deleted_file": merged(map(shape_of, (DeletedFile, BetaDeletedFile))),
     }
 
 

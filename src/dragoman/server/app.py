@@ -14,6 +14,7 @@ from dragoman.engines.base import InferenceEngine
 from dragoman.observe.metrics import Metrics
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.server.door import Door, Endpoint, not_found
+from dragoman.server.files import FilesEndpoint
 from dragoman.server.guard import Guard
 from dragoman.server.ids import new_id
 from dragoman.server.messages import MessagesEndpoint
@@ -50,12 +51,17 @@ class DragomanApp(Starlette):
         timeouts = self.settings.timeouts
         status = StatusEndpoint(self.service, self.traffic, partial(starter.ensure, timeouts.probe))
         keyed = partial(Endpoint, self.guard, before=partial(starter.ensure, timeouts.first_byte))
+        stored = partial(Endpoint, self.guard)
         public = partial(Endpoint, self.guard, is_public=True)
+        files = FilesEndpoint(self.service.store.files, self.settings, self.guard, self.traffic, new_id)
         return [
             Route("/v1/messages", keyed({"POST": messages.create})),
             Route("/v1/messages/count_tokens", keyed({"POST": messages.count})),
             Route("/v1/models", keyed({"GET": models.list})),
             Route("/v1/models/{id:path}", keyed({"GET": models.get})),
+            Route("/v1/files", stored({"GET": files.list, "POST": files.create})),
+            Route("/v1/files/{id}", stored({"GET": files.get, "DELETE": files.delete})),
+            Route("/v1/files/{id}/content", stored({"GET": files.content})),
             Route("/", public({"GET": status.hello})),
             Route("/api/hello", public({"GET": status.hello})),
             Route("/health", public({"GET": status.health})),

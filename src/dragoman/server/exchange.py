@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 
 from starlette.types import Message, Receive, Scope, Send
@@ -60,6 +60,7 @@ class Exchange:
         self.status = 0
         self.finished = False
         self.on_error: Callable[[DragomanError], bytes] | None = None
+        self._is_download = False
         self._receive = receive
         self._send = send
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -90,6 +91,11 @@ class Exchange:
 
     async def body(self, *, limit: int, seconds: float) -> bytes:
         """The whole body, at most `limit` bytes, within `seconds`."""
+        parts = [part async for part in self.pieces(limit=limit, seconds=seconds)]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def pieces(self, *, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """The body as it comes, at most `limit` bytes, within `seconds`."""
         encoding = self.header(b"content-encoding").lower()
         if encoding not in ("", "identity"):
             raise UnsupportedMediaTypeError(
@@ -99,26 +105,22 @@ class Exchange:
         declared = self.header(b"content-length")
         if declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._read(limit)
-        except TimeoutError:
-            raise RequestTimeoutError(f"the request's body did not arrive within {seconds:g} s") from None
-
-    async def _read(self, limit: int) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
+        until = self._loop.time() + seconds
+        size, more = 0, True
+        while more:
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await self._receive()
+            except TimeoutError:
+                raise RequestTimeoutError(f"the request's body did not arrive within {seconds:g} s") from None
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
-            parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+            more = message.get("more_body", False)
+            yield part
 
     # ---- what is answered --------------------------------------------------------------------------------
 
@@ -152,6 +154,10 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": b""})
 
     async def _refuse_stream(self, error: DragomanError, seconds: float) -> None:
+        if self._is_download:
+            # bytes hold no events: that some are missing is told by the connection's end
+            await self.abort()
+            return
         try:
             async with asyncio.timeout(seconds):
                 await self.write((self.on_error or self._error_event)(error))
@@ -165,6 +171,12 @@ class Exchange:
         await self._begin(
             200, [stream, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"), *headers]
         )
+        self._stall_timer = self._loop.call_later(stall, self._check_stall, stall)
+
+    async def begin_download(self, headers: Iterable[tuple[bytes, bytes]], *, stall: float) -> None:
+        """The head of bytes that are written piece by piece; an error after it cuts the connection."""
+        self._is_download = True
+        await self._begin(200, list(headers))
         self._stall_timer = self._loop.call_later(stall, self._check_stall, stall)
 
     async def write(self, data: bytes) -> None:

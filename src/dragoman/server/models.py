@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from dragoman.errors import InvalidRequestError, NotFoundError
 from dragoman.server.exchange import Exchange
+from dragoman.server.paging import cursors_of, limit_of, query_of
 from dragoman.service import MessagesService
 from dragoman.wire.anthropic.models import ModelInfo, ModelPage
 from dragoman.wire.openai import ModelCard
-
-_DEFAULT_LIMIT = 20
-_MAX_LIMIT = 1000
 
 
 class ModelsEndpoint:
@@ -26,7 +23,7 @@ class ModelsEndpoint:
     async def list(self, exchange: Exchange) -> None:
         """One page of the models."""
         infos = [_info(card, card.id) for card in await self._service.models()]
-        page = paged(infos, dict(parse_qsl(exchange.scope["query_string"].decode("latin-1"))))
+        page = paged(infos, query_of(exchange))
         await exchange.respond(200, msgspec.json.encode(page))
 
     async def get(self, exchange: Exchange) -> None:
@@ -42,10 +39,8 @@ class ModelsEndpoint:
 
 def paged(infos: list[ModelInfo], query: dict[str, str]) -> ModelPage:
     """The page that a query asks for: `limit` models after `after_id`, or the last before `before_id`."""
-    limit = _limit(query.get("limit", ""))
-    after, before = query.get("after_id"), query.get("before_id")
-    if after and before:
-        raise InvalidRequestError("after_id: cannot stand beside before_id")
+    limit = limit_of(query)
+    after, before = cursors_of(query)
     first, end = 0, len(infos)
     if after:
         first = _place(infos, after, "after_id") + 1
@@ -59,14 +54,6 @@ def paged(infos: list[ModelInfo], query: dict[str, str]) -> ModelPage:
         first_id=data[0].id if data else None,
         last_id=data[-1].id if data else None,
     )
-
-
-def _limit(text: str) -> int:
-    if not text:
-        return _DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) < 8 and 1 <= int(text) <= _MAX_LIMIT):
-        raise InvalidRequestError(f"limit: must be a number from 1 to {_MAX_LIMIT}")
-    return int(text)
 
 
 def _place(infos: list[ModelInfo], wanted: str, name: str) -> int:

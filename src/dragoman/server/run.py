@@ -185,6 +185,7 @@ class Server(uvicorn.Server):
             log(logging.INFO, f"{wait}; Ctrl-C again ends {them} at once", {})
         await self._traffic.drain(seconds)
         await super().shutdown(sockets)
+        await self._service.store.aclose()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

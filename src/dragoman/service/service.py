@@ -20,9 +20,7 @@ from dragoman.service.spellings import Spellings
 from dragoman.service.stream import AnswerStream
 from dragoman.service.threads import Threads, Turn
 from dragoman.settings import Settings
-from dragoman.store.database import Database
-from dragoman.store.threads import SCHEMA as THREADS
-from dragoman.store.threads import ThreadStore
+from dragoman.store.store import Store
 from dragoman.translate.grammar import GrammarError
 from dragoman.translate.response import encode_message, to_message
 from dragoman.translate.signature import NONCE_BYTES, Signer
@@ -75,8 +73,10 @@ class MessagesService:
         ids: Callable[[str], str],
         metrics: Metrics | None = None,
         now: Callable[[], float] = time.time,
+        store: Store | None = None,
     ) -> None:
         self.client = client
+        self.store = store or Store(settings)
         self.metrics = metrics or Metrics()
         self._signer = signer
         self._settings = settings
@@ -85,10 +85,7 @@ class MessagesService:
         self._preparation = Preparation(
             settings, signer, self._spellings, self.metrics, count=self._count_chat
         )
-        self._database = Database(settings.state_path, THREADS)
-        limits = settings.threads
-        store = ThreadStore(self._database, seconds=limits.seconds, max_bytes=limits.max_bytes)
-        self._threads = Threads(store, seconds=limits.seconds, now=now)
+        self._threads = Threads(self.store.threads, seconds=settings.threads.seconds, now=now)
 
     async def create(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> Answer:
         """The whole answer to a request."""
@@ -142,7 +139,7 @@ class MessagesService:
     async def aclose(self) -> None:
         """Closes the store; the engines are the client's."""
         await self._threads.aclose()
-        await self._database.aclose()
+        await self.store.aclose()
 
     # ---- the steps ---------------------------------------------------------------------------------------
 
