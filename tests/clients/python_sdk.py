@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -175,7 +176,55 @@ def _model(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
     return {"model": client.models.retrieve(params["id"]).to_dict(mode="json")}
 
 
+def _files(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    calls: Any = client.beta.files if params["beta"] else client.files
+    file = (params["name"], params["text"].encode(), params["type"])
+    uploaded = calls.upload(file=file, expires_in_seconds=3600)
+    second = calls.upload(file=file)
+    listed = [known.id for known in calls.list(limit=1)]
+    some = [known.id for known in calls.list(ids=[uploaded.id, "file_none"])]
+    raw = calls.with_raw_response.retrieve_metadata(uploaded.id)
+    content = calls.download(uploaded.id).read().decode()
+    deleted = [calls.delete(file_id).to_dict() for file_id in (uploaded.id, second.id)]
+    return {
+        "uploaded": uploaded.to_dict(mode="json"),
+        "second": second.to_dict(mode="json"),
+        "listed": listed,
+        "some": some,
+        "retrieved": raw.parse().to_dict(mode="json"),
+        "request_id": raw.headers["request-id"],
+        "content": content,
+        "deleted": deleted,
+    }
+
+
+def _batches(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    calls: Any = client.beta.messages.batches if params["beta"] else client.messages.batches
+    raw = calls.with_raw_response.create(requests=params["requests"])
+    created = ended = raw.parse()
+    while ended.processing_status != "ended":
+        time.sleep(0.02)
+        ended = calls.retrieve(created.id)
+    return {
+        "created": created.to_dict(mode="json"),
+        "request_id": raw.headers["request-id"],
+        "ended": ended.to_dict(mode="json"),
+        "listed": [known.id for known in calls.list(limit=1)],
+        "results": [result.to_dict(mode="json") for result in calls.results(created.id)],
+        "deleted": calls.delete(created.id).to_dict(),
+    }
+
+
+def _cancel_batch(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    calls: Any = client.beta.messages.batches if params["beta"] else client.messages.batches
+    created = calls.create(requests=params["requests"])
+    return {"canceled": calls.cancel(created.id).to_dict(mode="json")}
+
+
 _OPERATIONS = {
+    "files": _files,
+    "batches": _batches,
+    "cancel_batch": _cancel_batch,
     "create": _create,
     "stream": _stream,
     "abandon": _abandon,

@@ -36,6 +36,9 @@ class SDK(Protocol):
       and `thread` as the SDK takes them
     - `edited`: message, streamed and counted of a beta request
     - `parse`: message, parsed (a person with a name and an age)
+    - `files`: uploaded, second, listed and some (ids), retrieved, request_id, content, deleted
+    - `batches`: created, request_id, ended, listed (ids), results, deleted
+    - `cancel_batch`: canceled
     - `count_tokens`, `models`, `model`: what the API answers
     """
 

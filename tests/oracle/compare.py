@@ -38,6 +38,9 @@ _CANONICAL = [
         (r"^message:message", "message"),
         (r"^model:model", "model"),
         (r"^file:file", "file"),
+        (r"^batch_line\.result:succeeded\.message:message", "message"),
+        (r"^batch_line\.result:errored\.error:error\.error(?=:)", "error"),
+        (r"^batch:message_batch", "batch"),
         (r"^error:error\.error(?=:)", "error"),
         (r"^(?:event:content_block_start\.content_block|message\.content\[\]):", "answer:"),
         (r"^request\.tools\[\]:", "tool:"),
@@ -71,7 +74,9 @@ def all_differences(sdk: Mapping[str, Shape], ours: Mapping[str, Shape]) -> list
     found = {
         Difference(canonical(found.path), found.what, found.detail)
         for root in sdk
-        for found in differences(root, sdk[root], ours[root], incoming=root in {"request", "count"})
+        for found in differences(
+            root, sdk[root], ours[root], incoming=root in {"request", "count", "batches"}
+        )
     }
     return sorted(found)
 

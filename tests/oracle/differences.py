@@ -218,4 +218,9 @@ DIFFERENCES: tuple[Row, ...] = (
     Row("model.owned_by", "ours", "ours", "the key of OpenAI clients, in the same objects"),
     # --- files ---
     Row("file.scope:session", "missing", "never sent", "no session owns files here; always null"),
+    # --- batches ---
+    Row("batches.requests[].params", "opaque", "read later", "each is a whole request, read when it runs"),
+    Row("batches.user_profile_id", "missing", "lenient", "a header of that name has no effect either"),
+    Row("batches.workspace_id", "missing", "lenient", "a header of that name has no effect either"),
+    Row("batch.archived_at", "stricter", "never sent", "results live as long as their batch; always null"),
 )

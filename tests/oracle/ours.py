@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from dragoman.wire.anthropic.batches import BatchCreate, BatchLine, DeletedMessageBatch, MessageBatch
 from dragoman.wire.anthropic.blocks import CacheControl
 from dragoman.wire.anthropic.errors import ErrorEnvelope
 from dragoman.wire.anthropic.events import StreamEvent
@@ -16,7 +17,7 @@ from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest,
 from dragoman.wire.anthropic.response import MessageOut
 from tests.oracle.shapes import Field, Shape, merged, tagged
 
-READ: dict[str, Any] = {"request": MessagesRequest, "count": CountTokensRequest}
+READ: dict[str, Any] = {"request": MessagesRequest, "count": CountTokensRequest, "batches": BatchCreate}
 SENT: dict[str, Any] = {
     "message": MessageOut,
     "event": StreamEvent,
@@ -25,6 +26,9 @@ SENT: dict[str, Any] = {
     "model": ModelInfo,
     "file": FileMetadata,
     "deleted_file": DeletedFile,
+    "batch": MessageBatch,
+    "deleted_batch": DeletedMessageBatch,
+    "batch_line": BatchLine,
 }
 # Structs whose `type` is not looked at, or may be missing: here they stand for this one.
 ASSUMED_TAGS: dict[type, str] = {CacheControl: "ephemeral", Tool: "custom"}

@@ -30,7 +30,15 @@ from anthropic.types.beta import (
 )
 from anthropic.types.beta import message_count_tokens_params as beta_count
 from anthropic.types.beta import message_create_params as beta
+from anthropic.types.beta.messages import (
+    BetaDeletedMessageBatch,
+    BetaMessageBatch,
+    BetaMessageBatchIndividualResponse,
+)
+from anthropic.types.beta.messages import batch_create_params as beta_batch
 from anthropic.types.beta_error_response import BetaErrorResponse
+from anthropic.types.messages import DeletedMessageBatch, MessageBatch, MessageBatchIndividualResponse
+from anthropic.types.messages import batch_create_params as batch
 from anthropic.types.shared import ErrorResponse
 from pydantic import BaseModel
 
@@ -63,6 +71,12 @@ def sdk_shapes() -> dict[str, Shape]:
         "token_count": shape_of(MessageTokensCount),
         "model": merged(map(shape_of, (ModelInfo, BetaModelInfo))),
         "file": merged(map(shape_of, (FileMetadata, BetaFileMetadata))),
+        "batches": merged(map(shape_of, (batch.BatchCreateParams, beta_batch.BatchCreateParams))),
+        "batch": merged(map(shape_of, (MessageBatch, BetaMessageBatch))),
+        "deleted_batch": merged(map(shape_of, (DeletedMessageBatch, BetaDeletedMessageBatch))),
+        "batch_line": merged(
+            map(shape_of, (MessageBatchIndividualResponse, BetaMessageBatchIndividualResponse))
+        ),
         "deleted_file": merged(map(shape_of, (DeletedFile, BetaDeletedFile))),
     }
 

@@ -33,7 +33,12 @@ class Running:
     """A server in a thread of its own."""
 
     def __init__(
-        self, engine: InferenceEngine | MessagesService, settings: Settings, sock: socket.socket
+        self,
+        engine: InferenceEngine | MessagesService,
+        settings: Settings,
+        sock: socket.socket,
+        *,
+        resumes_batches: bool = True,
     ) -> None:
         self.settings = settings
         self.app: DragomanApp = create_app(engine, settings)
@@ -41,7 +46,7 @@ class Running:
         self._sock = sock
         self._ready = threading.Event()
         self._failure: BaseException | None = None
-        self._server = Server(self.app, settings, self._is_ready, signals=())
+        self._server = Server(self.app, settings, self._is_ready, signals=(), resumes_batches=resumes_batches)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -94,10 +99,12 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
 
 
 @contextmanager
-def serving(engine: InferenceEngine | MessagesService, **settings: Any) -> Iterator[Running]:
+def serving(
+    engine: InferenceEngine | MessagesService, *, resumes_batches: bool = True, **settings: Any
+) -> Iterator[Running]:
     """A running server over an engine, a client of many or a service; ended at the end of the block."""
     made = settings_of(settings)
-    running = Running(engine, made, bind(made))
+    running = Running(engine, made, bind(made), resumes_batches=resumes_batches)
     running.start()
     try:
         yield running

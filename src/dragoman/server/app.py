@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from dragoman.engines.base import InferenceEngine
 from dragoman.observe.metrics import Metrics
 from dragoman.routing.client import InferenceEngineClient
+from dragoman.server.batches import BatchesEndpoint
 from dragoman.server.door import Door, Endpoint, not_found
 from dragoman.server.files import FilesEndpoint
 from dragoman.server.guard import Guard
@@ -23,6 +24,7 @@ from dragoman.server.starter import Starter
 from dragoman.server.status import StatusEndpoint
 from dragoman.server.traffic import Traffic
 from dragoman.service import MessagesService, signature_keys
+from dragoman.service.batches import BatchRunner
 from dragoman.settings import Settings
 from dragoman.translate.signature import Signer
 
@@ -36,6 +38,9 @@ class DragomanApp(Starlette):
         self.service = service
         self.guard = Guard(settings)
         self.traffic = Traffic(settings.limits.requests)
+        self._starter = Starter(service.client)
+        started = partial(self._starter.ensure, settings.timeouts.first_byte)
+        self.batches = BatchRunner(service, settings, ids=new_id, ready=started)
         self.router = Router(
             self._paths(), redirect_slashes=False, default=not_found, lifespan=self._lifespan
         )
@@ -47,16 +52,28 @@ class DragomanApp(Starlette):
     def _paths(self) -> list[Route]:
         messages = MessagesEndpoint(self.service, self.settings, self.guard, self.traffic)
         models = ModelsEndpoint(self.service)
-        starter = Starter(self.service.client)
         timeouts = self.settings.timeouts
-        status = StatusEndpoint(self.service, self.traffic, partial(starter.ensure, timeouts.probe))
-        keyed = partial(Endpoint, self.guard, before=partial(starter.ensure, timeouts.first_byte))
+        status = StatusEndpoint(self.service, self.traffic, partial(self._starter.ensure, timeouts.probe))
+        keyed = partial(Endpoint, self.guard, before=partial(self._starter.ensure, timeouts.first_byte))
         stored = partial(Endpoint, self.guard)
         public = partial(Endpoint, self.guard, is_public=True)
-        files = FilesEndpoint(self.service.store.files, self.settings, self.guard, self.traffic, new_id)
+        store, settings = self.service.store, self.settings
+        files = FilesEndpoint(store.files, settings, self.guard, self.traffic, new_id)
+        batches = BatchesEndpoint(
+            self.batches,
+            store=store.batches,
+            settings=settings,
+            guard=self.guard,
+            traffic=self.traffic,
+            ids=new_id,
+        )
         return [
             Route("/v1/messages", keyed({"POST": messages.create})),
             Route("/v1/messages/count_tokens", keyed({"POST": messages.count})),
+            Route("/v1/messages/batches", stored({"GET": batches.list, "POST": batches.create})),
+            Route("/v1/messages/batches/{id}", stored({"GET": batches.get, "DELETE": batches.delete})),
+            Route("/v1/messages/batches/{id}/cancel", stored({"POST": batches.cancel})),
+            Route("/v1/messages/batches/{id}/results", stored({"GET": batches.results})),
             Route("/v1/models", keyed({"GET": models.list})),
             Route("/v1/models/{id:path}", keyed({"GET": models.get})),
             Route("/v1/files", stored({"GET": files.list, "POST": files.create})),
@@ -73,8 +90,14 @@ class DragomanApp(Starlette):
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
         """Starts the engines with the server and frees them after it, where somebody else runs the server."""
         await self.service.client.start()
+        self.batches.start()
         yield
+        await self.aclose()
         await self.service.client.aclose()
+
+    async def aclose(self) -> None:
+        """Ends what runs beside the requests: the batches, of which nothing is lost, and the store."""
+        await self.batches.aclose()
         await self.service.aclose()
 
 
@@ -82,7 +105,8 @@ def create_app(served: MessagesService | InferenceEngine, settings: Settings | N
     """The application over a service, an engine, or a client of many engines.
 
     It can be mounted in another application, which does not run its lifespan: then the first request starts
-    the engines, and whoever mounts it closes them with `app.service.client.aclose()`.
+    the engines, and whoever mounts it closes them with `app.service.client.aclose()`, and then the rest with
+    `app.aclose()`.
     """
     settings = settings or Settings()
     if not isinstance(served, MessagesService):

@@ -289,3 +289,9 @@ def require_version(exchange: Exchange) -> str:
     if version and ([len(part) for part in parts] != [4, 2, 2] or not version.replace("-", "").isdigit()):
         raise InvalidRequestError(f"anthropic-version: {version[:40]!r} is not a version, a date is expected")
     return version
+
+
+def betas_of(exchange: Exchange) -> tuple[str, ...]:
+    """The betas that the client names."""
+    named = ",".join(exchange.header_values(b"anthropic-beta")).split(",")
+    return tuple(beta.strip() for beta in named if beta.strip())

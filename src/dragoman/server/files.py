@@ -15,13 +15,13 @@ import msgspec
 from dragoman.errors import InvalidRequestError
 from dragoman.server.exchange import Exchange
 from dragoman.server.guard import Guard
+from dragoman.server.moments import rfc3339
 from dragoman.server.multipart import FormReader, PartBegin, PartEnd, boundary_of
 from dragoman.server.paging import limit_of, query_items, query_of
 from dragoman.server.traffic import Traffic
 from dragoman.settings import Settings
 from dragoman.store.interface import FileStore, StoredFile, Upload
 from dragoman.wire.anthropic.files import DeletedFile, FileMetadata, FilePage
-from dragoman.wire.anthropic.times import rfc3339
 
 # What a form may hold beside the bytes of its file.
 _AROUND = 64 * 1024

@@ -8,7 +8,7 @@ import msgspec
 
 from dragoman.errors import InvalidRequestError
 from dragoman.routing.session import session_key
-from dragoman.server.exchange import JSON, Exchange, Headers, require_json, require_version
+from dragoman.server.exchange import JSON, Exchange, Headers, betas_of, require_json, require_version
 from dragoman.server.guard import Guard
 from dragoman.server.traffic import Traffic
 from dragoman.service import Answer, AnswerStream, MessagesService
@@ -106,14 +106,13 @@ class MessagesEndpoint:
                 raise InvalidRequestError(f"{path}: Extra inputs are not permitted")
         exchange.model = self._service.resolve(request.model)
         headers = exchange.headers()
-        betas = ",".join(exchange.header_values(b"anthropic-beta")).split(",")
         return Caller(
             request_id=exchange.request_id,
             scope=exchange.scope_name,
             session=session_key(request, headers),
             agent_id=headers.get("x-claude-code-agent-id"),
             parent_agent_id=headers.get("x-claude-code-parent-agent-id"),
-            betas=tuple(beta.strip() for beta in betas if beta.strip()),
+            betas=betas_of(exchange),
             api_version=version,
         )
 

@@ -130,6 +130,8 @@ class Server(uvicorn.Server):
         settings: Settings,
         on_ready: OnReady,
         signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+        *,
+        resumes_batches: bool = True,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -146,11 +148,13 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=_CLOSING,
             )
         )
+        self._app = app
         self._service = app.service
         self._traffic = app.traffic
         self._settings = settings
         self._on_ready = on_ready
         self._handled = signals
+        self._resumes_batches = resumes_batches
         self._signals = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -162,6 +166,8 @@ class Server(uvicorn.Server):
         except OSError as error:
             raise _cannot_listen(self._settings, error) from error
         await super().startup(sockets)
+        if self._resumes_batches:
+            self._app.batches.start()
         self._on_ready(self, await self._models())
 
     @property
@@ -179,13 +185,15 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends what runs while it still listens, then closes every connection."""
         seconds = self._settings.timeouts.shutdown
+        # what is in flight there has no result yet, and runs again after the next start
+        await self._app.batches.aclose()
         if running := len(self._traffic):
             answers, them = ("answer", "it") if running == 1 else ("answers", "them")
             wait = f"waiting for {running} running {answers}, at most {seconds:g} s"
             log(logging.INFO, f"{wait}; Ctrl-C again ends {them} at once", {})
         await self._traffic.drain(seconds)
         await super().shutdown(sockets)
-        await self._service.store.aclose()
+        await self._app.aclose()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -217,8 +225,12 @@ async def serve(
     *,
     client: InferenceEngineClient | None = None,
     signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+    resumes_batches: bool = True,
 ) -> None:
-    """Serves on a bound socket until a signal comes; starts and closes the engines."""
+    """Serves on a bound socket until a signal comes; starts and closes the engines.
+
+    `resumes_batches`: goes on with what lies in the state folder, whoever put it there.
+    """
     client = client or build_client(settings)
     app = None
     try:
@@ -229,7 +241,8 @@ async def serve(
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         _keep_memory()
-        await Server(app, settings, on_ready, signals).serve([sock])
+        server = Server(app, settings, on_ready, signals, resumes_batches=resumes_batches)
+        await server.serve([sock])
     finally:
         await client.aclose()
         if app is not None:

@@ -160,7 +160,7 @@ class DiskFiles:
             if _used(connection, scope, file.created) + file.size > self.settings.quota_bytes:
                 raise _quota(self.settings)
             connection.execute(
-                f"INSERT INTO files (scope, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+                f"INSERT INTO files (scope, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - made of constants only
                 (scope, *msgspec.structs.astuple(file)),
             )
 
@@ -243,7 +243,7 @@ class DiskFiles:
 
     async def _select(self, where: str, *values: object) -> list[StoredFile]:
         def work(connection: sqlite3.Connection) -> list[StoredFile]:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM files WHERE {where}", values)  # noqa: S608 - constants
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM files WHERE {where}", values)  # noqa: S608 - made of constants only
             return [
                 StoredFile(
                     id=row[0], filename=row[1], mime_type=row[2], size=row[3], created=row[4], expires=row[5]
@@ -255,7 +255,7 @@ class DiskFiles:
 
     async def _remove(self, where: str, *values: object) -> int:
         def work(connection: sqlite3.Connection) -> int:
-            return connection.execute(f"DELETE FROM files WHERE {where}", values).rowcount  # noqa: S608 - constants
+            return connection.execute(f"DELETE FROM files WHERE {where}", values).rowcount  # noqa: S608 - made of constants only
 
         return await self._database.run(work)
 

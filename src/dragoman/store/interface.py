@@ -6,8 +6,8 @@ microseconds since 1970.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import BinaryIO, Protocol, Self
+from collections.abc import Collection, Sequence
+from typing import BinaryIO, Literal, Protocol, Self
 
 import msgspec
 
@@ -77,3 +77,92 @@ class FileStore(Protocol):
 
     async def sweep(self) -> None:
         """Removes what has expired, and what was left by uploads that did not end."""
+
+
+ResultKind = Literal["succeeded", "errored", "canceled", "expired"]
+
+
+class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch, without its requests; the counts are 0 until it has ended."""
+
+    id: str
+    created: int
+    expires: int
+    total: int
+    cancel_initiated: int | None = None
+    ended: int | None = None
+    succeeded: int = 0
+    errored: int = 0
+    canceled: int = 0
+    expired: int = 0
+
+
+class OpenBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that has not ended, as its runner sees it."""
+
+    id: str
+    scope: str
+    expires: int
+    cancel_initiated: int | None
+    betas: tuple[str, ...]
+    api_version: str
+
+
+class PendingRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that has no result yet; `number` is its place in the batch."""
+
+    number: int
+    params: bytes
+
+
+class BatchStore(Protocol):
+    """The batches; one that is not there is a `NotFoundError`."""
+
+    async def create(
+        self,
+        batch_id: str,
+        scope: str,
+        requests: Sequence[tuple[str, bytes]],
+        *,
+        lifetime: float,
+        betas: Sequence[str] = (),
+        api_version: str = "",
+    ) -> StoredBatch:
+        """Keeps a new batch: pairs of custom id and params. What has not begun after `lifetime` s expires."""
+
+    async def get(self, batch_id: str, scope: str) -> StoredBatch:
+        """A batch as it stands."""
+
+    async def page(
+        self, scope: str, limit: int, *, after: str | None = None, before: str | None = None
+    ) -> Sequence[StoredBatch]:
+        """Batches, the newest first: those that follow `after`, or the last ones that precede `before`."""
+
+    async def cancel(self, batch_id: str, scope: str) -> StoredBatch:
+        """Begins the end of a batch; one that has ended stays as it is."""
+
+    async def delete(self, batch_id: str, scope: str) -> None:
+        """Removes a batch that has ended; `InvalidRequestError` for any other."""
+
+    async def results(
+        self, batch_id: str, scope: str, after: int, limit: int
+    ) -> Sequence[tuple[int, str, bytes]]:
+        """Number, custom id and result of requests, those behind number `after`, in their order."""
+
+    async def unended(self) -> Sequence[OpenBatch]:
+        """For the runner: the batches of all scopes that have not ended, the oldest first."""
+
+    async def pending(self, batch_id: str, after: int, limit: int) -> Sequence[PendingRequest]:
+        """For the runner: requests without a result, those behind number `after`, in their order."""
+
+    async def finish(self, batch_id: str, number: int, kind: ResultKind, result: bytes) -> bool:
+        """For the runner: commits the result of a request, unless it has one; the last one ends the batch.
+
+        True where the batch has ended with it.
+        """
+
+    async def give_up(self, batch_id: str, kind: ResultKind, result: bytes, running: Collection[int]) -> bool:
+        """For the runner: one result for all that have none and are not `running`; True as for `finish`."""
+
+    async def sweep(self) -> None:
+        """Removes batches that are too old."""

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 
 from dragoman.settings import Settings
-from dragoman.store import files, threads
+from dragoman.store import batches, files, threads
+from dragoman.store.batches import SQLiteBatches
 from dragoman.store.database import FILE_NAME, Database
 from dragoman.store.files import DiskFiles
-from dragoman.store.interface import FileStore
+from dragoman.store.interface import BatchStore, FileStore
 from dragoman.store.threads import ThreadStore
 
 
@@ -19,16 +20,19 @@ def now() -> int:
 
 
 class Store:
-    """Files and threads, opened when they are first used; `clock` gives microseconds since 1970.
+    """Files, batches and threads, opened when they are first used; `clock` gives microseconds since 1970.
 
     Processes may share a state folder.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], int] = now) -> None:
-        self.database = Database(settings.state_path, files.SCHEMA + threads.SCHEMA)
+        schema = files.SCHEMA + batches.SCHEMA + threads.SCHEMA
+        self.database = Database(settings.state_path, schema)
         self.files: FileStore = DiskFiles(self.database, settings.files, clock)
+        self.batches: BatchStore = SQLiteBatches(self.database, clock)
         limits = settings.threads
         self.threads = ThreadStore(self.database, seconds=limits.seconds, max_bytes=limits.max_bytes)
+        self.clock = clock
 
     @property
     def is_there(self) -> bool:
@@ -38,6 +42,8 @@ class Store:
     async def sweep(self) -> None:
         """Removes what is too old, and what a process that was killed left behind."""
         await self.files.sweep()
+        await self.batches.sweep()
+        await self.threads.sweep(self.clock() / 1_000_000)
 
     async def aclose(self) -> None:
         """Ends the store's thread; a later use opens it again."""

@@ -3,7 +3,7 @@
 // A job is {op, params, options}; the answer is {ok: value} or {error: {...}}. Jobs run one after the other.
 
 import { createInterface } from 'node:readline';
-import Anthropic from '@anthropic-ai/sdk';
+import Anthropic, { toFile } from '@anthropic-ai/sdk';
 import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod';
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import { z } from 'zod';
@@ -112,7 +112,57 @@ async function readStreams(job) {
   return { messages };
 }
 
+// Everything that is done with one file: `beta` chooses the namespace.
+async function files(job) {
+  const { beta, name, text, type } = job.params;
+  const client = clientFor(job);
+  const calls = beta ? client.beta.files : client.files;
+  const file = await toFile(Buffer.from(text), name, { type });
+  const uploaded = await calls.upload({ file, expires_in_seconds: 3600 });
+  const second = await calls.upload({ file });
+  const listed = [];
+  for await (const known of calls.list({ limit: 1 })) listed.push(known.id);
+  const some = [];
+  for await (const known of calls.list({ ids: [uploaded.id, 'file_none'] })) some.push(known.id);
+  const { data: retrieved, request_id } = await calls.retrieveMetadata(uploaded.id).withResponse();
+  const content = await (await calls.download(uploaded.id)).text();
+  const deleted = [await calls.delete(uploaded.id), await calls.delete(second.id)];
+  return { uploaded, second, listed, some, retrieved, request_id, content, deleted };
+}
+
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+// Everything that is done with one batch: `beta` chooses the namespace.
+async function batches(job) {
+  const { beta, requests } = job.params;
+  const client = clientFor(job);
+  const calls = beta ? client.beta.messages.batches : client.messages.batches;
+  const { data: created, request_id } = await calls.create({ requests }).withResponse();
+  let ended = created;
+  while (ended.processing_status !== 'ended') {
+    await sleep(20);
+    ended = await calls.retrieve(created.id);
+  }
+  const listed = [];
+  for await (const known of calls.list({ limit: 1 })) listed.push(known.id);
+  const results = [];
+  for await (const result of await calls.results(created.id)) results.push(result);
+  const deleted = await calls.delete(created.id);
+  return { created, request_id, ended, listed, results, deleted };
+}
+
+async function cancelBatch(job) {
+  const { beta, requests } = job.params;
+  const client = clientFor(job);
+  const calls = beta ? client.beta.messages.batches : client.messages.batches;
+  const created = await calls.create({ requests });
+  return { canceled: await calls.cancel(created.id) };
+}
+
 const operations = {
+  files,
+  batches,
+  cancel_batch: cancelBatch,
   create,
   stream,
   abandon,

@@ -43,7 +43,10 @@ class Embedded:
         if self._stopped:
             return
         client = build_client(self._settings, self._report)
-        await serve(self._settings, self._sock, self._is_ready, client=client, signals=())
+        # the batches in the state folder are those of a server that is meant to answer them
+        await serve(
+            self._settings, self._sock, self._is_ready, client=client, signals=(), resumes_batches=False
+        )
 
     def _is_ready(self, server: Server, models: list[ModelCard]) -> None:
         self._server = server

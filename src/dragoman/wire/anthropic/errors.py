@@ -44,8 +44,8 @@ class ErrorEnvelope(msgspec.Struct, tag_field="type", tag="error", kw_only=True)
 _encoder = msgspec.json.Encoder()
 
 
-def encode_error(error: DragomanError, request_id: str | None) -> bytes:
-    """The envelope of an error as JSON; nothing but `message`, `error_code` and `details` leaves."""
+def envelope_of(error: DragomanError, request_id: str | None) -> ErrorEnvelope:
+    """The envelope of an error; nothing but `message`, `error_code` and `details` leaves."""
     details = dict(error.details)
     if error.error_code is not None:
         details["error_code"] = error.error_code
@@ -54,7 +54,12 @@ def encode_error(error: DragomanError, request_id: str | None) -> bytes:
         message=error.message,
         details=details or UNSET,
     )
-    return _encoder.encode(ErrorEnvelope(error=body, request_id=request_id))
+    return ErrorEnvelope(error=body, request_id=request_id)
+
+
+def encode_error(error: DragomanError, request_id: str | None) -> bytes:
+    """The envelope of an error as JSON."""
+    return _encoder.encode(envelope_of(error, request_id))
 
 
 def encode_error_event(error: DragomanError, request_id: str | None) -> bytes:

@@ -1,0 +1,159 @@
+"""Batches outlive their process: killed at any moment, no request is lost and none is answered twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from tests.support.fake_openai import CHAT, Answer, FakeOpenAI, Hang, Pause, Seen, reply, whole
+from tests.support.serving import Process, dragoman_process
+
+KILLS = 50
+SEED = 20_261_126
+# The engine answers at most so many requests in one life of the server: so the last kill meets work, too.
+PER_LIFE = 12
+REQUESTS = KILLS * PER_LIFE + 100
+
+
+class Echo(FakeOpenAI):
+    """An engine that says what it was asked, up to `left` times; then it says nothing more."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__({CHAT: self._say})
+        self.left = left
+        self.running = 0
+        self.most_at_once = 0
+
+    def _say(self, seen: Seen) -> Answer:
+        self.running = sum(not (chat.written or chat.hung_up) for chat in self.chats)
+        self.most_at_once = max(self.most_at_once, self.running)
+        if self.left <= 0:
+            return Answer(silent=True, pieces=[Hang()])
+        self.left -= 1
+        said = seen.json["messages"][-1]["content"]
+        answer = reply(whole(f"echo {said}"))
+        wait = Pause(0.001 + 0.01 * (len(self.seen) % 3))
+        return Answer(headers=answer.headers, pieces=[wait, *answer.pieces], silent=False)
+
+
+def batch_of(names: list[str]) -> dict[str, Any]:
+    return {
+        "requests": [
+            {
+                "custom_id": name,
+                "params": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": name}]},
+            }
+            for name in names
+        ]
+    }
+
+
+async def start(stack: ExitStack, engine: FakeOpenAI, folder: Path, *more: str) -> Process:
+    """The real command, in a process of its own; the engine answers meanwhile in this one."""
+    # nobody reads what it says while it runs, and a full pipe would stop it
+    environ = {
+        "DRAGOMAN_STATE_DIR": str(folder),
+        "DRAGOMAN_TIMEOUTS__SHUTDOWN": "1",
+        "DRAGOMAN_LOG_LEVEL": "error",
+    }
+    command = ("--engine", engine.url, "--dialect", "generic", *more)
+    return await asyncio.to_thread(stack.enter_context, dragoman_process(*command, environ=environ))
+
+
+async def ended(client: httpx.AsyncClient, address: str) -> dict[str, Any]:
+    """The batch, when it has ended."""
+    async with asyncio.timeout(120):
+        # it is another process that ends it
+        while (batch := (await client.get(address)).json())["processing_status"] != "ended":  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.1)
+    found: dict[str, Any] = batch
+    return found
+
+
+async def check(client: httpx.AsyncClient, batch: dict[str, Any], names: list[str]) -> None:
+    """Every request has one result, the right one."""
+    assert batch["request_counts"]["succeeded"] == len(names)
+    text = (await client.get(batch["results_url"])).text
+    lines = [msgspec.json.decode(line) for line in text.splitlines()]
+    assert [line["custom_id"] for line in lines] == names
+    for line in lines:
+        assert line["result"]["message"]["content"][0]["text"] == f"echo {line['custom_id']}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_fifty_kills_lose_nothing_and_answer_nothing_twice(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    names = [[f"{batch}-{number}" for number in range(REQUESTS // 2)] for batch in "ab"]
+    async with Echo(PER_LIFE) as engine, httpx.AsyncClient(timeout=30) as client:
+        paths = []
+        for life in range(KILLS):
+            engine.left = PER_LIFE
+            with ExitStack() as stack:
+                process = await start(stack, engine, tmp_path)
+                if not life:
+                    for some in names:
+                        made = await client.post(f"{process.url}/v1/messages/batches", json=batch_of(some))
+                        paths.append(f"/v1/messages/batches/{made.json()['id']}")
+                # at a moment anywhere from before the first request to after the last one of this life
+                await asyncio.sleep(chance.uniform(0, 0.12))
+                process.signal(signal.SIGKILL)
+                assert (await asyncio.to_thread(process.ended))[0] == -signal.SIGKILL
+        engine.left = 10 * REQUESTS
+        with ExitStack() as stack:
+            process = await start(stack, engine, tmp_path)
+            for path, some in zip(paths, names, strict=True):
+                await check(client, await ended(client, process.url + path), some)
+        # the kills did meet work: what was in flight ran once more
+        assert len(engine.chats) > REQUESTS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="the test finds the workers under /proc")
+async def test_of_several_workers_one_runs_and_another_takes_over_when_it_is_killed(tmp_path: Path) -> None:
+    names = [f"r{number}" for number in range(60)]
+    async with Echo(20) as engine, httpx.AsyncClient(timeout=30) as client:
+        with ExitStack() as stack:
+            process = await start(stack, engine, tmp_path, "--workers", "2")
+            made = await client.post(f"{process.url}/v1/messages/batches", json=batch_of(names))
+            address = f"{process.url}/v1/messages/batches/{made.json()['id']}"
+            await until(lambda: engine.left == 0)
+            assert engine.most_at_once == 4
+            for worker in workers_of(process):
+                os.kill(worker, signal.SIGKILL)
+                engine.left = 10
+                await until(lambda: engine.left == 0)
+            # what the engine does not answer goes with those that asked for it
+            engine.left = 1000
+            for worker in workers_of(process):
+                os.kill(worker, signal.SIGKILL)
+            await check(client, await ended(client, address), names)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Returns when something has come true."""
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - it is another process that does it
+            await asyncio.sleep(0.02)
+
+
+def workers_of(process: Process) -> list[int]:
+    """The worker processes: the parent's children that have the server's socket."""
+    pid = process.popen.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [child for child in map(int, children) if b"spawn_main" in command_of(child)]
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
