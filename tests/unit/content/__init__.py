@@ -1,0 +1,1 @@
+"""Tests of what resolves a request's files, addresses and documents."""
