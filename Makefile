@@ -157,8 +157,8 @@ LOCK = NO_FIND_LINKS=1; $(UV) pip compile --quiet --universal --python-version 3
 lock: $(S_UV) ## Rewrite the locks, the peers of the benchmark included, from pyproject.toml, keeping the pins that still fit
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 	@$(LOCK) pyproject.toml -o requirements/base.txt
-	@$(LOCK) pyproject.toml --extra local -c requirements/base.txt -o requirements/local.txt
-	@$(LOCK) pyproject.toml --extra local --group dev -c requirements/local.txt -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra local --extra documents -c requirements/base.txt -o requirements/local.txt
+	@$(LOCK) pyproject.toml --extra local --extra documents --group dev -c requirements/local.txt -o requirements/dev.txt
 	@$(LOCK) --group clients -c requirements/dev.txt -o requirements/clients.txt
 	@$(LOCK) bench/requirements/smg.in -o bench/requirements/smg.txt
 	@$(LOCK) bench/requirements/litellm.in -o bench/requirements/litellm.txt
