@@ -127,9 +127,10 @@ def test_locks_are_hashed_and_name_no_place(path: str) -> None:
 
 def test_locks_hold_what_the_project_asks_for() -> None:
     project = tomllib.loads(text_of("pyproject.toml"))
+    extras = project["project"]["optional-dependencies"]
     groups = {
         "base": project["project"]["dependencies"],
-        "local": project["project"]["optional-dependencies"]["local"],
+        "local": [*extras["local"], *extras["documents"]],
         "dev": project["dependency-groups"]["dev"],
         "clients": project["dependency-groups"]["clients"],
     }

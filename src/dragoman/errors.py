@@ -145,6 +145,8 @@ class ThreadNotFoundError(NotFoundError):
 
 THREAD_REPLAYED = (ThreadNotFoundError, ThreadAlreadyContinuedError, ThreadContinueInFlightError)
 """On these both SDKs send the whole conversation as a new thread."""
+
+
 class FileExpiredError(NotFoundError):
     """404: the file's time is over and its bytes are gone."""
 

@@ -314,7 +314,7 @@ async def test_i146_the_app_mounts_in_another_server(tmp_path: Any) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(outer), base_url="http://localhost") as client:
         response = await client.post("/llm/v1/messages", json=REQUEST)
         missing = await client.get("/llm/none")
-    await app.service.client.aclose()
+    await app.service.aclose()
     assert response.json()["content"][0]["text"] == "Hello."
     assert missing.status_code == 404
     assert error_of(missing)["type"] == "not_found_error"

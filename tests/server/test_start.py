@@ -216,7 +216,7 @@ async def mounted(
     outer = httpx.ASGITransport(Starlette(routes=[Mount("/llm", app)]))
     async with httpx.AsyncClient(transport=outer, base_url="http://localhost") as client:
         yield app, client
-    await app.service.client.aclose()
+    await app.service.aclose()
 
 
 async def test_it_mounts_under_a_path(tmp_path: Path) -> None:

@@ -79,13 +79,12 @@ class Running:
             self._ready.set()
 
     async def _serve(self) -> None:
-        client = self.app.service.client
+        service = self.app.service
         try:
-            await client.start()
+            await service.client.start()
             await self._server.serve([self._sock])
         finally:
-            await client.aclose()
-            await self.app.service.aclose()
+            await service.aclose()
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:

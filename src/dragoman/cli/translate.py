@@ -12,6 +12,7 @@ import msgspec
 
 from dragoman.cli.pipes import standard_input, write_out
 from dragoman.cli.sources import settings_file
+from dragoman.content.resolver import ContentResolver
 from dragoman.engines.dialects import DIALECTS
 from dragoman.engines.llamacpp.aids import first_request
 from dragoman.errors import InvalidRequestError, NotSupportedError, SettingsError
@@ -19,13 +20,15 @@ from dragoman.models import CatalogueModel, find
 from dragoman.models.resolve import is_path
 from dragoman.server.ids import new_id
 from dragoman.service.editing import edited
-from dragoman.settings import load_settings
+from dragoman.settings import Settings, load_settings
 from dragoman.translate.options import RequestOptions
 from dragoman.translate.request import to_chat
 from dragoman.translate.signature import OpenedThinking
 from dragoman.wire.anthropic.codec import decode_messages
 from dragoman.wire.anthropic.errors import encode_error
+from dragoman.wire.anthropic.request import MessagesRequest
 from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.identity import Caller
 
 _DESCRIPTION = """\
 Reads a Messages request and prints the Chat Completions request that an engine would get.
@@ -99,12 +102,23 @@ def _target(arguments: argparse.Namespace) -> tuple[str, CatalogueModel | None]:
     return "llamacpp", served if settings.local.prompt_aids else msgspec.structs.replace(served, aids=None)
 
 
+async def _prepared(request: MessagesRequest) -> MessagesRequest:
+    """The request with its PDF pages, after its edits; files and addresses are a server's business."""
+    resolver = ContentResolver(Settings())
+    try:
+        resolved = await resolver(request, Caller(request_id=""), _ABLE)
+        found: MessagesRequest = (await edited(resolved, _no_count)).request
+        return found
+    finally:
+        await resolver.aclose()
+
+
 def translated(body: bytes, dialect: str, served: CatalogueModel | None = None) -> bytes:
     """The engine's request for a Messages request's body; thinking with a signature is taken at its word.
 
     With a served model it is the first request of the embedded engine, prompt aids included.
     """
-    request = asyncio.run(edited(decode_messages(body), _no_count)).request
+    request = asyncio.run(_prepared(decode_messages(body)))
     options = RequestOptions(
         model=request.model if served is None else served.name,
         capabilities=_ABLE,

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from dragoman.content.addresses import is_public
+from dragoman.content.refusal import ContentError
 from dragoman.settings import Fetch
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -29,7 +30,7 @@ _NOT_UNPACKED = "its server sent what cannot be unpacked"
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "dragoman"}
 
 
-class FetchError(Exception):
+class FetchError(ContentError):
     """Why there is nothing to be had from an address, in words for the client.
 
     `code` is one of the error codes of the API's own web fetch tool.
@@ -37,7 +38,6 @@ class FetchError(Exception):
 
     def __init__(self, message: str, code: str = "url_not_accessible") -> None:
         super().__init__(message)
-        self.message = message
         self.code = code
 
 

@@ -93,10 +93,9 @@ class DragomanApp(Starlette):
         self.batches.start()
         yield
         await self.aclose()
-        await self.service.client.aclose()
 
     async def aclose(self) -> None:
-        """Ends what runs beside the requests: the batches, of which nothing is lost, and the store."""
+        """Ends the batches, of which nothing is lost, and all that the service has: engines and store."""
         await self.batches.aclose()
         await self.service.aclose()
 
@@ -105,8 +104,7 @@ def create_app(served: MessagesService | InferenceEngine, settings: Settings | N
     """The application over a service, an engine, or a client of many engines.
 
     It can be mounted in another application, which does not run its lifespan: then the first request starts
-    the engines, and whoever mounts it closes them with `app.service.client.aclose()`, and then the rest with
-    `app.aclose()`.
+    the engines, and whoever mounts it closes them with `app.aclose()`.
     """
     settings = settings or Settings()
     if not isinstance(served, MessagesService):

@@ -232,7 +232,7 @@ async def serve(
     `resumes_batches`: goes on with what lies in the state folder, whoever put it there.
     """
     client = client or build_client(settings)
-    app = None
+    app: DragomanApp | None = None
     try:
         await client.start()
         app = create_app(client, settings)
@@ -244,9 +244,7 @@ async def serve(
         server = Server(app, settings, on_ready, signals, resumes_batches=resumes_batches)
         await server.serve([sock])
     finally:
-        await client.aclose()
-        if app is not None:
-            await app.service.aclose()
+        await (app.service if app is not None else client).aclose()
 
 
 def _keep_memory() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 
 import msgspec
 
+from dragoman.content.resolver import ContentResolver
 from dragoman.engines.base import EngineHealth
 from dragoman.errors import DragomanError, NotSupportedError
 from dragoman.observe.logs import log_error
@@ -61,7 +62,8 @@ class MessagesService:
     """The Messages API over one engine or many.
 
     `ids` makes an id from its prefix ("msg"). The `size` of a request is the length of its body in bytes:
-    from it comes the first guess of its tokens. All methods raise `DragomanError`s only.
+    from it comes the first guess of its tokens. `read_file` reads the files that requests name. All methods
+    raise `DragomanError`s only.
     """
 
     def __init__(
@@ -82,8 +84,9 @@ class MessagesService:
         self._settings = settings
         self._ids = ids
         self._spellings = Spellings(settings.limits.remembered_calls)
+        self.content = ContentResolver(settings, read_file=self.store.files.read_file)
         self._preparation = Preparation(
-            settings, signer, self._spellings, self.metrics, count=self._count_chat
+            settings, signer, self._spellings, self.metrics, count=self._count_chat, stages=(self.content,)
         )
         self._threads = Threads(self.store.threads, seconds=settings.threads.seconds, now=now)
 
@@ -137,9 +140,10 @@ class MessagesService:
         return await self.client.health()
 
     async def aclose(self) -> None:
-        """Closes the store; the engines are the client's."""
-        await self._threads.aclose()
-        await self.store.aclose()
+        """Closes the engines, then all that was started for requests, and the store. Safe to call twice."""
+        async with AsyncExitStack() as stack:
+            for part in (self.store, self._threads, self.content, self.client):
+                stack.push_async_callback(part.aclose)
 
     # ---- the steps ---------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from dragoman.cli.main import main
 from dragoman.models import find
 from dragoman.translate.editing import CLEARED
 from tests.support.histories import tool_uses, uses
+from tests.support.pdfs import document, pdf
 
 REQUEST = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "Say hello."}]}
 
@@ -45,6 +46,15 @@ def test_a_file_and_a_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (sent["top_k"], sent["stream"]) == (5, True)
     assert main(["translate", str(file)]) == 0
     assert "top_k" not in msgspec.json.decode(capsys.readouterr().out)
+
+
+def test_a_pdf_shows_its_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "request.json"
+    turn = {"role": "user", "content": [document(pdf("One", "Two"))]}
+    file.write_bytes(msgspec.json.encode({**REQUEST, "messages": [turn]}))
+    assert main(["translate", str(file)]) == 0
+    (message,) = msgspec.json.decode(capsys.readouterr().out)["messages"]
+    assert [part["type"] for part in message["content"]].count("image_url") == 2
 
 
 def test_a_model_of_the_catalogue_shows_its_prompt_aids(

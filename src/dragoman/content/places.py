@@ -1,0 +1,70 @@
+"""The blocks of a request that point at something, where they stand, and how others take their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from dragoman.wire.anthropic.blocks import (
+    Base64Source,
+    ContentSource,
+    DocumentBlock,
+    ImageBlock,
+    PlainTextSource,
+    ToolResultBlock,
+)
+from dragoman.wire.anthropic.request import CountTokensRequest
+
+Steps = tuple[str | int, ...]
+"""The way from a request to one of its blocks, by fields and indexes."""
+Pointing = DocumentBlock | ImageBlock
+
+Held = TypeVar("Held")
+
+
+def pointing(request: CountTokensRequest) -> Iterator[tuple[Steps, Pointing]]:
+    """The documents and images that point at a file or an address or hold a PDF, in the request's order."""
+    for number, message in enumerate(request.messages):
+        if not isinstance(message.content, str):
+            yield from _among(message.content, ("messages", number, "content"))
+
+
+def _among(blocks: list[Any], steps: Steps) -> Iterator[tuple[Steps, Pointing]]:
+    for index, block in enumerate(blocks):
+        if isinstance(block, ImageBlock):
+            if not isinstance(block.source, Base64Source):
+                yield (*steps, index), block
+        elif isinstance(block, DocumentBlock):
+            yield from _in_document(block, (*steps, index))
+        elif isinstance(block, ToolResultBlock) and isinstance(block.content, list):
+            yield from _among(block.content, (*steps, index, "content"))
+
+
+def _in_document(block: DocumentBlock, steps: Steps) -> Iterator[tuple[Steps, Pointing]]:
+    if not isinstance(block.source, ContentSource | PlainTextSource):
+        yield steps, block
+    elif isinstance(block.source, ContentSource) and isinstance(block.source.content, list):
+        yield from _among(block.source.content, (*steps, "source", "content"))
+
+
+def replaced(value: Held, new: Mapping[Steps, Pointing]) -> Held:
+    """The same with other blocks in some places; only what holds these is copied."""
+    for steps, block in new.items():
+        value = _with(value, steps, block)
+    return value
+
+
+def _with(value: Any, steps: Steps, block: Pointing) -> Any:
+    if not steps:
+        return block
+    step, rest = steps[0], steps[1:]
+    if isinstance(step, int):
+        return [*value[:step], _with(value[step], rest, block), *value[step + 1 :]]
+    return msgspec.structs.replace(value, **{step: _with(getattr(value, step), rest, block)})
+
+
+def spelled(steps: Steps) -> str:
+    """The path as the API spells it."""
+    return ".".join(map(str, steps))
