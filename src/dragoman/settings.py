@@ -149,14 +149,16 @@ class ServerTools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class LocalEngine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The embedded engine.
 
-    context: tokens per request (0: the model's own, at most 32768). threads 0: chosen here. prompt_aids: a
-    model of the catalogue is helped to call tools, where its entry says how.
+    context: tokens per request (0: the model's own, at most 32768). threads 0: chosen here. mmproj: the file
+    with which the model sees images. prompt_aids: a model of the catalogue is helped to call tools, where its
+    entry says how.
     """
 
     context: Count = 0
     parallel: Annotated[int, Meta(ge=1)] = 2
     threads: Count = 0
     cache_dir: str = ""
+    mmproj: str = ""
     prompt_aids: bool = True
 
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -68,16 +68,23 @@ async def routed() -> AsyncIterator[InferenceEngine]:
         yield InferenceEngineClient(engines)
 
 
-@pytest.fixture(scope="module")
-def parrot_address() -> Iterator[str]:
+@contextmanager
+def llamacpp_server(*more: str) -> Iterator[str]:
     """The address of a llama.cpp server with the parrot loaded."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SERVE), str(PARROT / "parrot.gguf"), str(CONTEXT)]
+    command = [sys.executable, str(SERVE), str(PARROT / "parrot.gguf"), str(CONTEXT), *more]
     with Popen(command, stdout=PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         yield address
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def parrot_address() -> Iterator[str]:
+    """The address of a llama.cpp server with the parrot loaded."""
+    with llamacpp_server() as address:
+        yield address
 
 
 ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] = {

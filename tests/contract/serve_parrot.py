@@ -1,6 +1,6 @@
-"""Serves a GGUF file with llama.cpp's own server on a free loopback port: `serve_parrot.py FILE CONTEXT`.
+"""Serves a GGUF file with llama.cpp's own server on a free loopback port.
 
-Prints the address when it is ready, and serves until it is killed.
+`serve_parrot.py FILE CONTEXT [MMPROJ]` prints the address when it is ready, and serves until it is killed.
 """
 
 import sys
@@ -13,9 +13,10 @@ SLOTS = 2
 
 def main() -> None:
     """Starts the server and waits for ever."""
-    file, context = sys.argv[1:]
+    file, context, *mmproj = sys.argv[1:]
     params = xllamacpp.CommonParams()
     params.model.path = file
+    params.mmproj.path = "".join(mmproj)
     params.model_alias = {"parrot"}
     params.port = 0
     params.n_ctx = int(context) * SLOTS

@@ -53,6 +53,12 @@ async def locate(model: str, cache_dir: str = "", report: Report | None = None) 
 
 
 def _from_path(text: str) -> LocalModel:
+    path = model_file(text)
+    return LocalModel(name=path.stem, path=path)
+
+
+def model_file(text: str) -> Path:
+    """The file at a path; `EngineUnavailableError` where there is none."""
     path = _expanded(text)
     try:
         is_there = path.is_file()
@@ -60,4 +66,4 @@ def _from_path(text: str) -> LocalModel:
         raise EngineUnavailableError(f"cannot read {path}: {error.strerror}") from error
     if not is_there:
         raise EngineUnavailableError(f"no model file at {path}")
-    return LocalModel(name=path.stem, path=path)
+    return path

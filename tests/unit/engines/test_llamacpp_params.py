@@ -9,7 +9,7 @@ import pytest
 
 from dragoman.engines.llamacpp import params
 from dragoman.engines.llamacpp.params import choose_context, choose_threads, server_params, usable_cores
-from dragoman.errors import SettingsError
+from dragoman.errors import EngineUnavailableError, SettingsError
 from dragoman.models.gguf import ModelHead
 from dragoman.settings import LocalEngine
 
@@ -80,6 +80,19 @@ def test_the_context_is_shared_by_the_slots(gpu: bool, batch: int) -> None:
     local = LocalEngine(context=1024, parallel=3, threads=2)
     made = server_params(Path("a.gguf"), "a", head(8192), "key", local, gpu=gpu)
     assert (made.context, made.shared_context, made.threads, made.batch) == (1024, 3072, 2, batch)
+
+
+def test_an_image_fits_in_one_step(tmp_path: Path) -> None:
+    file = tmp_path / "eye.gguf"
+    file.touch()
+    local = LocalEngine(mmproj=str(file))
+    made = server_params(Path("a.gguf"), "a", head(8192), "key", local, gpu=False)
+    assert (made.mmproj, made.batch) == (file, 512)
+
+
+def test_a_missing_eye_is_named() -> None:
+    with pytest.raises(EngineUnavailableError, match=r"no model file at /nowhere/eye\.gguf"):
+        server_params(Path("a.gguf"), "a", head(1), "key", LocalEngine(mmproj="/nowhere/eye.gguf"), gpu=False)
 
 
 def test_no_slot_is_refused() -> None:

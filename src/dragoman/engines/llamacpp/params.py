@@ -9,6 +9,7 @@ import msgspec
 
 from dragoman.errors import SettingsError
 from dragoman.models.gguf import ModelHead
+from dragoman.models.resolve import model_file
 from dragoman.settings import LocalEngine
 
 # A model may have been trained for far more; the memory for it is taken at the start.
@@ -18,6 +19,8 @@ UNKNOWN_CONTEXT = 4096
 # of the default model take less than a second; steps of 128 are about a sixth faster there.
 CPU_STEP = 32
 GPU_STEP = 512
+# An image is computed in one step by models whose pieces of it see each other.
+IMAGE_STEP = 512
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -25,7 +28,7 @@ class ServerParams(msgspec.Struct, frozen=True, kw_only=True):
     """All that is set on llama.cpp; its own defaults stand for the rest.
 
     context counts tokens of one request. batch: tokens of a prompt that are computed in one step.
-    prompt_cache: MiB of main memory for prompts that left their slot.
+    prompt_cache: MiB of main memory for prompts that left their slot. mmproj: what makes the model see.
     """
 
     model: Path
@@ -36,6 +39,7 @@ class ServerParams(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     batch: int
     prompt_cache: int = 1024
+    mmproj: Path | None = None
 
     @property
     def shared_context(self) -> int:
@@ -83,6 +87,11 @@ def _quota(file: Path) -> float:
     return float("inf") if share == "max" else int(share) / int(period)
 
 
+def _step(*, gpu: bool, sees: bool) -> int:
+    step = GPU_STEP if gpu else CPU_STEP
+    return max(step, IMAGE_STEP) if sees else step
+
+
 def server_params(
     model: Path, name: str, head: ModelHead, key: str, local: LocalEngine, *, gpu: bool
 ) -> ServerParams:
@@ -95,6 +104,7 @@ def server_params(
         key=key,
         context=choose_context(local.context, head),
         parallel=local.parallel,
-        batch=GPU_STEP if gpu else CPU_STEP,
+        batch=_step(gpu=gpu, sees=bool(local.mmproj)),
+        mmproj=model_file(local.mmproj) if local.mmproj else None,
         threads=choose_threads(local.threads, usable_cores(), os.getloadavg()[0]),
     )

@@ -66,6 +66,8 @@ class LlamaServer:
         given.n_batch = given.n_ubatch = params.batch
         given.cache_ram_mib = params.prompt_cache
         given.cpuparams.n_threads = given.cpuparams_batch.n_threads = params.threads
+        if params.mmproj is not None:
+            given.mmproj.path = str(params.mmproj)
         given.use_jinja = True
         given.ui = False
         given.endpoint_props = False
