@@ -23,6 +23,8 @@ Pointing = DocumentBlock | ImageBlock
 
 Held = TypeVar("Held")
 
+_HOLDERS = frozenset({ImageBlock, DocumentBlock, ToolResultBlock})
+
 
 def pointing(request: CountTokensRequest) -> Iterator[tuple[Steps, Pointing]]:
     """The documents and images that point at a file or an address or hold a PDF, in the request's order."""
@@ -33,12 +35,16 @@ def pointing(request: CountTokensRequest) -> Iterator[tuple[Steps, Pointing]]:
 
 def _among(blocks: list[Any], steps: Steps) -> Iterator[tuple[Steps, Pointing]]:
     for index, block in enumerate(blocks):
-        if isinstance(block, ImageBlock):
+        kind = type(block)
+        # most are none of these, and every request of an agent passes here with its whole history
+        if kind not in _HOLDERS:
+            continue
+        if kind is ImageBlock:
             if not isinstance(block.source, Base64Source):
                 yield (*steps, index), block
-        elif isinstance(block, DocumentBlock):
+        elif kind is DocumentBlock:
             yield from _in_document(block, (*steps, index))
-        elif isinstance(block, ToolResultBlock) and isinstance(block.content, list):
+        elif isinstance(block.content, list):
             yield from _among(block.content, (*steps, index, "content"))
 
 
