@@ -13,12 +13,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from dragoman.content.resolver import ContentResolver
 from dragoman.service.editing import edited
 from dragoman.service.threads import whole_of
+from dragoman.settings import Settings
 from dragoman.translate.editing import estimated_tokens
 from dragoman.translate.request import to_chat
 from dragoman.wire.anthropic.codec import decode_messages
 from dragoman.wire.anthropic.request import CountTokensRequest
+from dragoman.wire.capabilities import EngineCapabilities
+from dragoman.wire.identity import Caller
 from dragoman.wire.openai import ChatRequest
 from tests.support.translation import able_but, options
 
@@ -51,6 +55,17 @@ async def estimate(request: CountTokensRequest) -> int:
     return estimated_tokens(request)
 
 
+async def prepared(request: CountTokensRequest, capabilities: EngineCapabilities) -> CountTokensRequest:
+    """The request with the pages of its PDFs, after its edits, as the service hands it to the translation."""
+    resolver = ContentResolver(Settings())
+    try:
+        resolved = await resolver(request, Caller(request_id="req_golden"), capabilities)
+        found: CountTokensRequest = (await edited(resolved, estimate)).request
+        return found
+    finally:
+        await resolver.aclose()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_translation_is_the_golden_one(name: str, update_golden: bool) -> None:
     # Clients send JSON without the white space that makes the file readable.
@@ -60,8 +75,8 @@ def test_the_translation_is_the_golden_one(name: str, update_golden: bool) -> No
     if kept.exists():
         turns = msgspec.json.decode(kept.read_bytes())
         request = whole_of(request, [msgspec.json.encode(turn) for turn in turns])
-    edited_request = asyncio.run(edited(request, estimate)).request
-    found = written(to_chat(edited_request, options(**options_of(name))).chat)
+    made = options(**options_of(name))
+    found = written(to_chat(asyncio.run(prepared(request, made.capabilities)), made).chat)
     expected = FOLDER / f"{name}.chat.json"
     if update_golden:
         expected.write_bytes(found)

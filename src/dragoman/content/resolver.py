@@ -128,7 +128,10 @@ class _OneRequest:
         source = block.source
         if isinstance(source, Base64Source):
             if source.media_type != PDF:
-                raise InvalidRequestError(f"{path}.media_type: Input should be '{PDF}'")
+                raise InvalidRequestError(
+                    f"{path}.media_type: Input should be {PDF} (a base64 source) or text/plain "
+                    "(a text source)"
+                )
             return await self._pdf(source.data, f"{path}.data")
         assert isinstance(source, FileSource | URLSource)
         if isinstance(source, URLSource) and self._settings.document_urls == "refuse":

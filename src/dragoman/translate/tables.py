@@ -225,12 +225,16 @@ BLOCK_FIELDS: tuple[Row, ...] = (
 # Where the content of images and documents can come from.
 SOURCES: tuple[Row, ...] = (
     Row("image.source:base64", "translated", "a data URI"),
-    Row("image.source:url", "translated", "handed to the engine, or refused by setting"),
+    Row("image.source:url", "translated", "handed to the engine, fetched here, or refused, by setting"),
     Row("image.source:file", "refused", "there are no files yet"),
     Row("document.source:text", "translated", "text in place"),
     Row("document.source:content", "translated", "text and images in place"),
-    Row("document.source:base64", "refused", "PDF documents cannot be read yet"),
-    Row("document.source:url", "refused", "documents cannot be fetched yet"),
+    Row(
+        "document.source:base64",
+        "translated",
+        "a PDF: the text of its pages, or their images for a model that sees; limits by setting",
+    ),
+    Row("document.source:url", "refused", "unless a setting has them fetched here: then text, or a PDF"),
     Row("document.source:file", "refused", "there are no files yet"),
 )
 

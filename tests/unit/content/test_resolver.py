@@ -204,7 +204,7 @@ async def test_what_is_no_pdf() -> None:
         assert "valid base64" in await refusal(resolver, block)
         block["source"]["media_type"] = "application/zip"
         said = await refusal(resolver, block)
-    assert said == "messages.0.content.0.source.media_type: Input should be 'application/pdf'"
+    assert said.startswith("messages.0.content.0.source.media_type: Input should be application/pdf")
 
 
 async def test_a_pdf_is_read_once() -> None:
