@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from tests.server.http import asked, eventually, refused
 from tests.support.fake_openai import FakeOpenAI, reply, whole
 from tests.support.pdfs import document, pdf, slow
 from tests.support.serving import dragoman_process
+from tests.support.translation import PNG
 
 SEEING = EngineCapabilities(images=True, counting=True)
 BLIND = EngineCapabilities(counting=True)
@@ -79,6 +81,48 @@ def test_a_pdf_in_a_result_is_seen(serve: Serve) -> None:
     assert (answer.role, pages.role) == ("tool", "user")
     assert isinstance(pages.content, list)
     assert sum(isinstance(part, ImagePart) for part in pages.content) == 2
+
+
+def kept(url: str, data: bytes, name: str, kind: str, **headers: str) -> str:
+    """The id of a file that was uploaded."""
+    form = {"file": (name, data, kind)}
+    answer = httpx.post(f"{url}/v1/files", files=form, headers={"anthropic-version": "2023-06-01", **headers})
+    assert answer.status_code == 200, answer.text
+    found: str = answer.json()["id"]
+    return found
+
+
+def by_file(kind: str, file_id: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [{"type": kind, "source": {"type": "file", "file_id": file_id}}]}]
+
+
+def test_uploaded_files_reach_the_model(serve: Serve, tmp_path: Path) -> None:
+    served = serve(capabilities=SEEING, state_dir=str(tmp_path), documents={"pdf": "text"})
+    red = kept(served.url, base64.b64decode(PNG), "red.png", "image/png")
+    report = kept(served.url, TWO, "report.pdf", "application/pdf")
+    note = kept(served.url, b"Milk, eggs.", "note.md", "text/markdown")
+    for messages in (by_file("image", red), by_file("document", report), by_file("document", note)):
+        answer = asked(served.url, messages=messages)
+        assert answer.status_code == 200, answer.text
+    seen, read, noted = (call.request.messages[0].content for call in served.engine.calls)
+    assert [type(part) for part in seen or ()] == [ImagePart]
+    assert "One\nTwo" in str(read)
+    assert "Milk, eggs." in str(noted)
+
+
+def test_a_file_of_another_key_is_not_there(serve: Serve, tmp_path: Path) -> None:
+    served = serve(capabilities=SEEING, state_dir=str(tmp_path), api_keys={"ann": "key-a", "bob": "key-b"})
+    note = kept(served.url, b"Milk, eggs.", "note.txt", "text/plain", **{"x-api-key": "key-a"})
+    messages = by_file("document", note)
+    body = {"model": "claude-test", "max_tokens": 9, "messages": messages}
+    own, other = (
+        httpx.post(f"{served.url}/v1/messages", json=body, headers={"x-api-key": key}, timeout=20)
+        for key in ("key-a", "key-b")
+    )
+    assert (own.status_code, other.status_code) == (200, 404)
+    error = other.json()["error"]
+    assert error["type"] == "not_found_error"
+    assert error["message"].startswith("messages.0.content.0.source.file_id: ")
 
 
 def test_a_count_reads_the_pages_too(serve: Serve) -> None:

@@ -226,7 +226,7 @@ BLOCK_FIELDS: tuple[Row, ...] = (
 SOURCES: tuple[Row, ...] = (
     Row("image.source:base64", "translated", "a data URI"),
     Row("image.source:url", "translated", "handed to the engine, fetched here, or refused, by setting"),
-    Row("image.source:file", "refused", "there are no files yet"),
+    Row("image.source:file", "translated", "the bytes of a file of the Files API"),
     Row("document.source:text", "translated", "text in place"),
     Row("document.source:content", "translated", "text and images in place"),
     Row(
@@ -235,7 +235,7 @@ SOURCES: tuple[Row, ...] = (
         "a PDF: the text of its pages, or their images for a model that sees; limits by setting",
     ),
     Row("document.source:url", "refused", "unless a setting has them fetched here: then text, or a PDF"),
-    Row("document.source:file", "refused", "there are no files yet"),
+    Row("document.source:file", "translated", "a file of the Files API: text, or a PDF as above"),
 )
 
 UNAVAILABLE_BLOCKS: dict[str, str] = {row.name: row.what for row in BLOCKS if row.effect == "refused"}
