@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dragoman.engines.scripted import ScriptedInferenceEngine
     from dragoman.routing.client import InferenceEngineClient
     from dragoman.server.app import create_app
+    from dragoman.server_tools import ServerTools
     from dragoman.service import MessagesService
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "MessagesService",
     "RemoteInferenceEngine",
     "ScriptedInferenceEngine",
+    "ServerTools",
     "__version__",
     "create_app",
 ]
@@ -28,6 +30,7 @@ _PLACES = {
     "MessagesService": "dragoman.service",
     "RemoteInferenceEngine": "dragoman.engines.remote",
     "ScriptedInferenceEngine": "dragoman.engines.scripted",
+    "ServerTools": "dragoman.server_tools",
     "create_app": "dragoman.server.app",
 }
 

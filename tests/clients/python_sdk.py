@@ -141,7 +141,8 @@ def _tool_runner(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
         calls.append({"city": city, "unit": unit})
         return "21 degrees"
 
-    runner: Any = client.beta.messages.tool_runner(**params, tools=[get_weather])
+    more = params.pop("more_tools", [])
+    runner: Any = client.beta.messages.tool_runner(**params, tools=[get_weather, *more])
     if params.get("stream"):
         message = [stream.get_final_message() for stream in runner][-1]
     else:

@@ -33,7 +33,7 @@ class SDK(Protocol):
     - `stream`: message, request_id, text, thinking, events (the types, in order)
     - `abandon`: text up to the moment where the client went away
     - `tool_runner`: message, calls (what the `get_weather` tool was called with), sent (the bodies); `stream`
-      and `thread` as the SDK takes them
+      and `thread` as the SDK takes them, and `more_tools` beside its own
     - `edited`: message, streamed and counted of a beta request
     - `parse`: message, parsed (a person with a name and an age)
     - `files`: uploaded, second, listed and some (ids), retrieved, request_id, content, deleted

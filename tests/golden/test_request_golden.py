@@ -49,6 +49,8 @@ def options_of(name: str) -> dict[str, Any]:
     changes: dict[str, Any] = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
     if "capabilities" in changes:
         changes["capabilities"] = able_but(**changes["capabilities"])
+    if "server_tools" in changes:
+        changes["server_tools"] = frozenset(changes["server_tools"])
     return changes
 
 

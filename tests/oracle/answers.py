@@ -34,7 +34,10 @@ USAGE: tuple[Part, ...] = (
     Part("cache_creation_input_tokens", "0: engines do not count what they write to their cache"),
     Part("cache_creation", "always null: the same by lifetime"),
     Part("output_tokens_details", "`thinking_tokens`, where the engine counts them"),
-    Part("server_tool_use", "always null: no tool runs on the server"),
+    Part(
+        "server_tool_use",
+        "how often tools of the web gave something; null where no tool that runs here is declared",
+    ),
     Part("service_tier", "`standard`"),
     Part("speed", "`standard`"),
     Part("inference_geo", "always null: the engine runs where it runs"),
@@ -47,13 +50,19 @@ STOP_REASONS: tuple[Part, ...] = (
     Part("tool_use", "the answer holds calls for the client to run"),
     Part("model_context_window_exceeded", "the model's context was full before the limit of the request"),
     Part("refusal", "the engine's content filter ended the answer"),
-    Part("pause_turn", "never sent: no tool runs on the server"),
+    Part("pause_turn", "tools ran here as often as the limit of rounds allows; sent back, the turn goes on"),
 )
 
 BLOCKS: tuple[Part, ...] = (
     Part("text", "text; `citations` is null"),
     Part("thinking", "thinking with its signature; empty where the request asked to omit it"),
     Part("tool_use", "a call; an `input` cut by the limit holds the members that were complete"),
+    Part("server_tool_use", "a call that runs here; cut by the limit, it has no result"),
+    Part(
+        "web_search_tool_result", "hits, or an error's code; what pages say is sealed in `encrypted_content`"
+    ),
+    Part("web_fetch_tool_result", "a page as a text document, or an error's code"),
+    Part("tool_search_tool_result", "references to the deferred tools that were found, or an error's code"),
 )
 
 EVENTS: tuple[Part, ...] = (

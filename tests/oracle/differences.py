@@ -11,7 +11,9 @@ from typing import Literal, NamedTuple
 
 from tests.oracle.compare import What
 
-Kind = Literal["no effect", "refused", "not built yet", "lenient", "ours", "never sent", "read later"]
+Kind = Literal[
+    "by setting", "no effect", "refused", "not built yet", "lenient", "ours", "never sent", "read later"
+]
 
 
 class Row(NamedTuple):
@@ -160,15 +162,53 @@ DIFFERENCES: tuple[Row, ...] = (
         "all kinds of tools share one type; checked by kind",
     ),
     Row("tool:browser_toolset_*", "missing", "not built yet", "its members are many tools under one name"),
-    Row("tool:web_search_*", "missing", "refused", "runs on a server that has a search engine"),
-    Row("tool:web_fetch_*", "missing", "refused", "runs on a server that fetches pages"),
+    Row(
+        "tool:web_search_*",
+        "missing",
+        "by setting",
+        "runs here where `server_tools` names a search or a folder",
+    ),
+    Row(
+        "tool:web_fetch_*",
+        "missing",
+        "by setting",
+        "runs here where `server_tools` allows it, or names a folder",
+    ),
     Row("tool:code_execution_*", "missing", "refused", "runs on a server that has a sandbox"),
     Row("tool:advisor_*", "missing", "refused", "asks another model on the server"),
-    Row("tool:tool_search_tool_*", "missing", "not built yet", "searches deferred tools on the server"),
+    Row(
+        "tool:tool_search_tool_*",
+        "missing",
+        "read later",
+        "runs here, over the deferred tools of the request",
+    ),
+    *(
+        Row(
+            f"tool:custom.{field}", "ours", "read later", "all kinds of tools share one type; checked by kind"
+        )
+        for field in (
+            "max_uses",
+            "allowed_domains",
+            "blocked_domains",
+            "user_location",
+            "max_content_tokens",
+            "citations",
+            "url_sources",
+            "response_inclusion",
+            "use_cache",
+        )
+    ),
     Row("tool:mcp_toolset", "missing", "refused", "connects to an MCP server"),
     # --- answers ---
     Row("answer:text.citations", "stricter", "never sent", "engines cite nothing; always null"),
-    Row("answer:tool_use.caller", "missing", "never sent", "the model is the only caller"),
+    Row("answer:*tool_*.caller", "missing", "never sent", "the model is the only caller"),
+    Row("answer:server_tool_use.name", "laxer", "ours", "the name that the tool was declared with"),
+    Row(
+        "answer:web_fetch_tool_result.*:base64",
+        "missing",
+        "never sent",
+        "a page is given as text, a PDF's text too",
+    ),
     Row("answer:tool_use.toolset_name", "missing", "never sent", "toolsets are not available"),
     Row(
         "answer:redacted_thinking",
@@ -176,8 +216,8 @@ DIFFERENCES: tuple[Row, ...] = (
         "never sent",
         "omitted thinking stays in the signature of its block",
     ),
-    Row("answer:*_tool_result", "missing", "never sent", "no tool runs on the server"),
-    Row("answer:*_tool_use", "missing", "never sent", "no tool runs on the server"),
+    Row("answer:*_tool_result", "missing", "never sent", "no such tool runs here"),
+    Row("answer:*_tool_use", "missing", "never sent", "no such tool runs here"),
     Row("answer:mcp_tool_listing", "missing", "never sent", "nothing connects to MCP servers"),
     Row("answer:container_upload", "missing", "never sent", "there are no containers"),
     Row("answer:compaction", "missing", "never sent", "nothing here writes compactions"),
@@ -189,7 +229,6 @@ DIFFERENCES: tuple[Row, ...] = (
     Row("message.diagnostics", "missing", "never sent", "engines do not say why a cache missed; always null"),
     Row("*.usage.fallback_credit", "missing", "never sent", "nothing is billed"),
     Row("*.usage.iterations", "missing", "never sent", "an answer is one run of the engine"),
-    Row("*.usage.server_tool_use", "missing", "never sent", "no tool runs on the server; always null"),
     # --- events and errors ---
     Row("event:ping", "ours", "ours", "in every API stream, in no SDK type; the SDKs skip it"),
     Row("event:error", "ours", "ours", "in API streams, in no SDK event type; the SDKs raise it"),

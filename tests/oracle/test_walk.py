@@ -39,7 +39,7 @@ def events() -> Iterator[Any]:
 
 def whole_answers() -> Iterator[Any]:
     """The golden messages; a file that holds the words of an error is none."""
-    for path in sorted(GOLDEN.glob("answers/*.message")):
+    for path in sorted(GOLDEN.glob("*/*.message")):
         content = path.read_bytes()
         if content.startswith(b"{"):
             yield msgspec.json.decode(content)

@@ -78,7 +78,7 @@ def told() -> Iterator[str]:
         ("request.", tables.PARAMETERS),
         ("count.", tables.PARAMETERS),
         ("turn.", tables.MESSAGE_FIELDS),
-        ("tool:custom.", tables.TOOL_FIELDS),
+        ("tool:*.", tables.TOOL_FIELDS),
         ("tool:", tables.TOOL_TYPES),
         ("block:", tables.BLOCKS),
     ]

@@ -23,6 +23,7 @@ from dragoman.server.models import ModelsEndpoint
 from dragoman.server.starter import Starter
 from dragoman.server.status import StatusEndpoint
 from dragoman.server.traffic import Traffic
+from dragoman.server_tools.base import ServerTools
 from dragoman.service import MessagesService, signature_keys
 from dragoman.service.batches import BatchRunner
 from dragoman.settings import Settings
@@ -100,23 +101,40 @@ class DragomanApp(Starlette):
         await self.service.aclose()
 
 
-def create_app(served: MessagesService | InferenceEngine, settings: Settings | None = None) -> DragomanApp:
+def create_app(
+    served: MessagesService | InferenceEngine,
+    settings: Settings | None = None,
+    *,
+    server_tools: ServerTools | None = None,
+) -> DragomanApp:
     """The application over a service, an engine, or a client of many engines.
 
     It can be mounted in another application, which does not run its lifespan: then the first request starts
-    the engines, and whoever mounts it closes them with `app.aclose()`.
+    the engines, and whoever mounts it closes them with `app.aclose()`. `server_tools` take the place of those
+    that the settings name; a service has its own.
     """
     settings = settings or Settings()
     if not isinstance(served, MessagesService):
-        served = create_service(served, settings)
+        served = create_service(served, settings, server_tools=server_tools)
     return DragomanApp(served, settings)
 
 
 def create_service(
-    engine: InferenceEngine, settings: Settings, metrics: Metrics | None = None
+    engine: InferenceEngine,
+    settings: Settings,
+    metrics: Metrics | None = None,
+    *,
+    server_tools: ServerTools | None = None,
 ) -> MessagesService:
-    """The service over an engine, or over a client of many, with the settings' signature keys."""
+    """The service over an engine, or over a client of many, with the settings' signature keys and tools."""
     client = (
         engine if isinstance(engine, InferenceEngineClient) else InferenceEngineClient([engine], settings)
     )
-    return MessagesService(client, Signer(signature_keys(settings)), settings, ids=new_id, metrics=metrics)
+    return MessagesService(
+        client,
+        Signer(signature_keys(settings)),
+        settings,
+        ids=new_id,
+        metrics=metrics,
+        server_tools=server_tools,
+    )

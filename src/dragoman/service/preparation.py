@@ -13,6 +13,7 @@ from dragoman.service.spellings import Spellings
 from dragoman.settings import Settings
 from dragoman.translate.options import RequestOptions, Translation
 from dragoman.translate.request import to_chat
+from dragoman.translate.server_tools import Kind
 from dragoman.translate.signature import Signer
 from dragoman.wire.anthropic.request import CountTokensRequest
 from dragoman.wire.capabilities import EngineCapabilities
@@ -41,7 +42,7 @@ class Preparation:
     """The way of a request from its wire form to the neutral one.
 
     `stages` run in order, each on what the one before it made; then come the context edits, for which `count`
-    asks an engine, and the translation.
+    asks an engine, and the translation. `server_tools` are the kinds of tools that run here.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Preparation:
         *,
         count: CountChat,
         stages: Sequence[Stage] = (),
+        server_tools: frozenset[Kind] = frozenset(),
     ) -> None:
         self._settings = settings
         self._signer = signer
@@ -60,6 +62,7 @@ class Preparation:
         self._metrics = metrics
         self._count = count
         self._stages = tuple(stages)
+        self._server_tools = server_tools
 
     async def prepare(
         self, request: CountTokensRequest, caller: Caller, model: str, capabilities: EngineCapabilities
@@ -94,6 +97,7 @@ class Preparation:
             strict=settings.strict,
             open_thinking=self._signer.open,
             spelling=self._spellings.of(caller),
+            server_tools=self._server_tools,
             request_id=caller.request_id,
             placement_key=caller.placement_key,
         )

@@ -6,7 +6,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -16,14 +18,22 @@ from dragoman.errors import DragomanError, NotSupportedError
 from dragoman.observe.logs import log_error
 from dragoman.observe.metrics import Metrics
 from dragoman.routing.client import InferenceEngineClient
+from dragoman.server_tools.base import ServerTools
+from dragoman.server_tools.run import ToolRun
 from dragoman.service.preparation import Preparation
+from dragoman.service.rounds import RoundedStream, whole
+from dragoman.service.server_tools import configured_tools
 from dragoman.service.spellings import Spellings
 from dragoman.service.stream import AnswerStream
 from dragoman.service.threads import Threads, Turn
 from dragoman.settings import Settings
 from dragoman.store.store import Store
 from dragoman.translate.grammar import GrammarError
+from dragoman.translate.options import Translation
 from dragoman.translate.response import encode_message, to_message
+from dragoman.translate.rounds import RoundPlan, RoundStream, WholeRounds
+from dragoman.translate.server_results import ResultReader
+from dragoman.translate.server_tools import ServerTool
 from dragoman.translate.signature import NONCE_BYTES, Signer
 from dragoman.translate.stream import MessageStream, StreamOptions
 from dragoman.translate.usage import usage_estimate
@@ -50,20 +60,25 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request on its way: translated, with what its answer's translation has to know."""
+    """A request on its way: translated, with what its answer's translation has to know.
+
+    plan: where tools of this server are declared, which are `server_tools`; else the engine answers at once.
+    """
 
     caller: Caller
     model: str
     chat: ChatRequest
     options: StreamOptions
+    plan: RoundPlan | None = None
+    server_tools: dict[str, ServerTool] = {}
 
 
 class MessagesService:
     """The Messages API over one engine or many.
 
-    `ids` makes an id from its prefix ("msg"). The `size` of a request is the length of its body in bytes:
-    from it comes the first guess of its tokens. `read_file` reads the files that requests name. All methods
-    raise `DragomanError`s only.
+    `ids` makes an id from its prefix ("msg"). `server_tools` run here, inside answers, in the place of those
+    that the settings name. The `size` of a request is the length of its body in bytes: from it comes the
+    first guess of its tokens. All methods raise `DragomanError`s only.
     """
 
     def __init__(
@@ -76,6 +91,7 @@ class MessagesService:
         metrics: Metrics | None = None,
         now: Callable[[], float] = time.time,
         store: Store | None = None,
+        server_tools: ServerTools | None = None,
     ) -> None:
         self.client = client
         self.store = store or Store(settings)
@@ -85,8 +101,15 @@ class MessagesService:
         self._ids = ids
         self._spellings = Spellings(settings.limits.remembered_calls)
         self.content = ContentResolver(settings, read_file=self.store.files.read_file)
+        self._server_tools = configured_tools(settings) if server_tools is None else server_tools
         self._preparation = Preparation(
-            settings, signer, self._spellings, self.metrics, count=self._count_chat, stages=(self.content,)
+            settings,
+            signer,
+            self._spellings,
+            self.metrics,
+            count=self._count_chat,
+            stages=(self.content,),
+            server_tools=self._server_tools.kinds,
         )
         self._threads = Threads(self.store.threads, seconds=settings.threads.seconds, now=now)
 
@@ -95,28 +118,18 @@ class MessagesService:
         async with await self._threads.begin(request, caller) as turn:
             call = await self._prepare(turn, size)
             with _watched(self.metrics, call.chat):
-                completion = await self.client.chat_completion(call.chat)
-                message, calls = to_message(completion, call.options, self._seal)
+                message, calls, engine = await self._whole(call)
                 body = encode_message(message)
             self._remember(call, message.usage, calls)
             await turn.answered(message)
-        return Answer(body=body, message=message, engine=completion.engine)
+        return Answer(body=body, message=message, engine=engine)
 
     async def stream(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> AnswerStream:
         """The answer to a request as a stream; raises what the engine refuses before its first answer."""
         async with await self._threads.begin(request, caller) as turn:
             call = await self._prepare(turn, size)
             with _watched(self.metrics, call.chat):
-                return await AnswerStream(
-                    self.client,
-                    call.chat,
-                    MessageStream(call.options, self._seal),
-                    estimate=call.options.input_estimate,
-                    ping_interval=self._settings.ping_interval,
-                    on_first=partial(self.metrics.first_token, call.model),
-                    on_end=partial(self._streamed, call),
-                    keeper=turn,
-                ).opened()
+                return await self._answer_stream(call, turn).opened()
 
     async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> Counted:
         """Tokens of the prompt, by the engine's own template and tokenizer."""
@@ -167,7 +180,59 @@ class MessagesService:
             input_estimate=usage_estimate(size + turn.size),
             expected=translation.expected,
         )
-        return Call(caller=caller, model=model, chat=translation.chat, options=options)
+        return Call(
+            caller=caller,
+            model=model,
+            chat=translation.chat,
+            options=options,
+            plan=self._plan(translation),
+            server_tools=translation.server_tools,
+        )
+
+    async def _whole(self, call: Call) -> tuple[MessageOut, list[tuple[str, str]], str]:
+        """The message, its complete calls, and the engine that gave it."""
+        if call.plan is None:
+            completion = await self.client.chat_completion(call.chat)
+            return *to_message(completion, call.options, self._seal), completion.engine
+        rounds = WholeRounds(call.options, self._seal, call.plan)
+        engine = await whole(self.client, call.chat, rounds, self._tool_run(call))
+        return rounds.message(), rounds.calls, engine
+
+    def _answer_stream(self, call: Call, turn: Turn) -> AnswerStream:
+        more: dict[str, Any] = {
+            "estimate": call.options.input_estimate,
+            "ping_interval": self._settings.ping_interval,
+            "on_first": partial(self.metrics.first_token, call.model),
+            "on_end": partial(self._streamed, call),
+            "keeper": turn,
+        }
+        if call.plan is None:
+            return AnswerStream(self.client, call.chat, MessageStream(call.options, self._seal), **more)
+        events = RoundStream(call.options, self._seal, call.plan)
+        return RoundedStream(self.client, call.chat, events, self._tool_run(call), **more)
+
+    def _plan(self, translation: Translation) -> RoundPlan | None:
+        """How the tools of this server that a request declares are run; None where it declares none."""
+        chat = translation.chat
+        if not translation.server_tools or translation.tools is None:
+            return None
+        return RoundPlan(
+            chat=chat,
+            names=frozenset(translation.server_tools),
+            result_text=ResultReader(self._signer.open, translation.tools.load).own,
+            tools=translation.tools,
+            max_rounds=self._settings.server_tools.max_rounds,
+        )
+
+    def _tool_run(self, call: Call) -> ToolRun:
+        return ToolRun(
+            self._server_tools,
+            call.server_tools,
+            call.chat.hidden_tools,
+            seal=lambda text: self._seal(text, False),
+            now=partial(datetime.now, UTC),
+            request_id=call.caller.request_id,
+        )
 
     async def _capabilities(self, model: str) -> EngineCapabilities:
         with _watched(self.metrics):

@@ -99,7 +99,7 @@ class AnswerStream:
             write = self._keeper.recorded(self.events.message_id, write)
         pinger = _Pinger(self, write, self._interval)
         try:
-            await self._play(write)
+            await self.tell(write)
         except DragomanError as error:
             await self._put(write, self.fail(error))
         finally:
@@ -107,7 +107,8 @@ class AnswerStream:
             self._on_end(self)
             await self.aclose()
 
-    async def _play(self, write: Write) -> None:
+    async def tell(self, write: Write) -> None:
+        """Writes the events of the message; an error is raised, not told."""
         events, first = self.events, self._first
         assert first is not None, "opened() comes first"
         batch = first.result() if first.done() else None

@@ -20,7 +20,7 @@ from dragoman.translate.finish import (
     read_finish,
     stop_of,
 )
-from dragoman.translate.order import BlockOrder, BlockSink, Cut
+from dragoman.translate.order import FIRST, BlockOrder, BlockSink, Cut, Round, ServerCall
 from dragoman.translate.usage import to_usage
 from dragoman.wire.anthropic.response import AppliedEdits, Usage
 from dragoman.wire.openai import (
@@ -74,7 +74,7 @@ class Answer:
     answer.
     """
 
-    def __init__(self, options: StreamOptions, sink: BlockSink) -> None:
+    def __init__(self, options: StreamOptions, sink: BlockSink, round_: Round = FIRST) -> None:
         expected = options.expected
         self._watch = None if expected is None else Watch(expected, sink, options.held_bytes)
         self.order = BlockOrder(
@@ -83,11 +83,12 @@ class Answer:
             held_bytes=options.held_bytes,
             # of a single call that is named, the first of that name is the one
             parallel=options.parallel or (expected is not None and expected.single),
+            round_=round_,
         )
         self.stop: Stop | None = None
         self.usage: Usage | None = None
         self._options = options
-        self._table = CallTable()
+        self._table = CallTable(round_.first_call)
         self._finish: Finish | None = None
         self._matched: str | None = None
         self._counts: ChatUsage | None = None
@@ -104,6 +105,20 @@ class Answer:
     def undelivered(self) -> int:
         """How many calls were left out: more than one where one was asked for, or of another tool."""
         return self.order.undelivered + (0 if self._watch is None else self._watch.left_out)
+
+    @property
+    def server_calls(self) -> list[ServerCall]:
+        """Those of them whose tools run on this server."""
+        made = self.order.server_calls
+        if self._watch is None or not made:
+            return made
+        delivered = {our_id for our_id, _ in self.calls}
+        return [call for call in made if call.our_id in delivered]
+
+    @property
+    def next_call(self) -> int:
+        """The number of the next call of the message."""
+        return self._table.next
 
     def chunk(self, chunk: ChatChunk) -> None:
         """Takes one chunk of a stream. Only choice 0 is read: one answer was asked for."""

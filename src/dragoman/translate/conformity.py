@@ -40,6 +40,13 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     single: bool = False
 
 
+def later_rounds(expected: Expected | None) -> Expected | None:
+    """What holds after a tool of this server ran: a call was demanded, and made, in the first round."""
+    if expected is None or not (expected.text or expected.inputs):
+        return None
+    return Expected(text=expected.text, inputs=expected.inputs)
+
+
 def validator_of(schema: bytes, path: str) -> Validator:
     """The validator of a schema; `InvalidRequestError` for one that is none, or that points elsewhere."""
     object_text(msgspec.Raw(schema), path)

@@ -23,16 +23,29 @@ class Call:
     """One call of an answer, as far as it has come.
 
     `number` is its place in the order of appearance. `our_id` is set when its block begins; then its name
-    and the engine's id hold. `held` is for its keeper: the bytes of it that are kept back.
+    and the engine's id hold. `on_server`: it names a tool that runs here; known with `our_id`. `held` is for
+    its keeper: the bytes of it that are kept back.
     """
 
-    __slots__ = ("_pieces", "_tail", "engine_id", "held", "name", "number", "our_id", "scanner", "stage")
+    __slots__ = (
+        "_pieces",
+        "_tail",
+        "engine_id",
+        "held",
+        "name",
+        "number",
+        "on_server",
+        "our_id",
+        "scanner",
+        "stage",
+    )
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.engine_id = ""
         self.name = ""
         self.our_id = ""
+        self.on_server = False
         self.held = 0
         self.stage = Stage.NEW
         self.scanner = ArgumentScanner()
@@ -103,7 +116,7 @@ class Call:
 
 
 class CallTable:
-    """The calls of one answer, and the rule by which a piece finds its own.
+    """The calls of one answer, and the rule by which a piece finds its own. `next` is the next one's number.
 
     By index where there is one. A piece with an index that is taken, but with another id and a name, is a
     new call (engines that number every call 0), unless the call there is in the middle of its arguments.
@@ -111,11 +124,11 @@ class CallTable:
     the middle of its arguments; anything else continues the newest call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self._by_index: dict[int, Call] = {}
         self._by_id: dict[str, Call] = {}
         self._newest: Call | None = None
-        self._count = 0
+        self.next = first
 
     def find(self, delta: ToolCallDelta) -> Call:
         """The call that this piece belongs to, a new one where it is the first piece."""
@@ -133,8 +146,8 @@ class CallTable:
 
     def new(self) -> Call:
         """The next call."""
-        call = Call(self._count)
-        self._count += 1
+        call = Call(self.next)
+        self.next += 1
         return call
 
     def _without_index(self, delta: ToolCallDelta) -> Call:

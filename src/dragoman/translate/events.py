@@ -12,7 +12,15 @@ from dragoman.translate.grammar import EventKind, State, StreamGrammar
 from dragoman.translate.usage import to_delta
 from dragoman.wire.anthropic.errors import encode_error_event
 from dragoman.wire.anthropic.events import MessageDelta, MessageStart, StopDelta
-from dragoman.wire.anthropic.response import MessageOut, TextOut, ThinkingOut, ToolUseOut, Usage
+from dragoman.wire.anthropic.response import (
+    MessageOut,
+    ServerResultOut,
+    ServerToolUseOut,
+    TextOut,
+    ThinkingOut,
+    ToolUseOut,
+    Usage,
+)
 from dragoman.wire.sse import encode_event, one_line
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -125,8 +133,10 @@ class EventWriter:
 
     def open_call(self, call: Call) -> None:
         """The block of a call begins."""
-        block = _encode(ToolUseOut(id=call.our_id, name=call.name, input=_EMPTY_INPUT))
-        self._open(EventKind.TOOL_USE_START, block, b"input_json_delta", b"partial_json")
+        made = ServerToolUseOut if call.on_server else ToolUseOut
+        kind = EventKind.SERVER_TOOL_USE_START if call.on_server else EventKind.TOOL_USE_START
+        block = _encode(made(id=call.our_id, name=call.name, input=_EMPTY_INPUT))
+        self._open(kind, block, b"input_json_delta", b"partial_json")
 
     def arguments(self, text: str) -> None:
         """More of the open call's arguments."""
@@ -135,6 +145,12 @@ class EventWriter:
 
     def close_call(self, call: Call) -> None:
         """The block of a call ends."""
+        self._close()
+
+    def server_result(self, block: ServerResultOut) -> None:
+        """What a tool of this server gave back: a block that comes whole."""
+        self._advance(EventKind.SERVER_RESULT_START, self._index)
+        self._out.append(_START % (self._index, one_line(_encode(block))))
         self._close()
 
     def _open(self, kind: EventKind, block: bytes, delta: bytes, field: bytes) -> None:

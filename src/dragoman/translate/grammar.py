@@ -19,6 +19,8 @@ class State(StrEnum):
     IN_THINKING = "in_thinking"
     SIGNED = "signed"
     IN_TOOL_USE = "in_tool_use"
+    IN_SERVER_TOOL_USE = "in_server_tool_use"
+    IN_SERVER_RESULT = "in_server_result"
     ENDING = "ending"
     DONE = "done"
     FAILED = "failed"
@@ -35,6 +37,8 @@ class EventKind(StrEnum):
     THINKING_DELTA = "thinking_delta"
     SIGNATURE_DELTA = "signature_delta"
     TOOL_USE_START = "tool_use_start"
+    SERVER_TOOL_USE_START = "server_tool_use_start"
+    SERVER_RESULT_START = "server_result_start"
     INPUT_JSON_DELTA = "input_json_delta"
     BLOCK_STOP = "block_stop"
     MESSAGE_DELTA = "message_delta"
@@ -52,6 +56,8 @@ TRANSITIONS: dict[State, dict[EventKind, State]] = {
         EventKind.TEXT_START: State.IN_TEXT,
         EventKind.THINKING_START: State.IN_THINKING,
         EventKind.TOOL_USE_START: State.IN_TOOL_USE,
+        EventKind.SERVER_TOOL_USE_START: State.IN_SERVER_TOOL_USE,
+        EventKind.SERVER_RESULT_START: State.IN_SERVER_RESULT,
         EventKind.MESSAGE_DELTA: State.ENDING,
         EventKind.ERROR: State.FAILED,
     },
@@ -79,6 +85,18 @@ TRANSITIONS: dict[State, dict[EventKind, State]] = {
         EventKind.BLOCK_STOP: State.BETWEEN_BLOCKS,
         EventKind.ERROR: State.FAILED,
     },
+    State.IN_SERVER_TOOL_USE: {
+        EventKind.PING: State.IN_SERVER_TOOL_USE,
+        EventKind.INPUT_JSON_DELTA: State.IN_SERVER_TOOL_USE,
+        EventKind.BLOCK_STOP: State.BETWEEN_BLOCKS,
+        EventKind.ERROR: State.FAILED,
+    },
+    # What a server's tool gave back comes whole, with the start of its block.
+    State.IN_SERVER_RESULT: {
+        EventKind.PING: State.IN_SERVER_RESULT,
+        EventKind.BLOCK_STOP: State.BETWEEN_BLOCKS,
+        EventKind.ERROR: State.FAILED,
+    },
     State.ENDING: {
         EventKind.PING: State.ENDING,
         EventKind.MESSAGE_STOP: State.DONE,
@@ -94,6 +112,8 @@ _BLOCK_EVENTS = frozenset(
         EventKind.TEXT_START,
         EventKind.THINKING_START,
         EventKind.TOOL_USE_START,
+        EventKind.SERVER_TOOL_USE_START,
+        EventKind.SERVER_RESULT_START,
         EventKind.TEXT_DELTA,
         EventKind.THINKING_DELTA,
         EventKind.SIGNATURE_DELTA,

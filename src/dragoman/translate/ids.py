@@ -1,6 +1,7 @@
 """Tool call ids: ours carry the engine's own, so that nothing has to be looked up when they come home.
 
-One of ours is `toolu_`, twelve characters that stand for the message, `_`, the call's number in the message
+One of ours is `toolu_`, or `srvtoolu_` for a call that runs on this server, then
+twelve characters that stand for the message, `_`, the call's number in the message
 and, where the engine gave an id, `_` and that id with every character outside `[A-Za-z0-9_]` escaped: `-` is
 `--`, any other byte of its UTF-8 is `-` and two hexadecimal digits. The message's part keeps ids apart when
 an engine says `call_0` in every turn.
@@ -12,18 +13,19 @@ import hashlib
 import re
 
 _PREFIX = "toolu_"
-_OURS = re.compile(r"toolu_[0-9a-f]{12}_[0-9]+_([A-Za-z0-9_-]+)", re.ASCII)
+_SERVER = "srv"
+_OURS = re.compile(r"(?:srv)?toolu_[0-9a-f]{12}_[0-9]+_([A-Za-z0-9_-]+)", re.ASCII)
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_]")
 _ESCAPED = re.compile(rb"-(-|[0-9a-f]{2})")
 
 
-def call_id_out(engine_id: str | None, message_id: str, n: int) -> str:
+def call_id_out(engine_id: str | None, message_id: str, n: int, *, on_server: bool = False) -> str:
     """The id that the client sees for call number `n` of a message.
 
     Matches `^[a-zA-Z0-9_-]+$` and differs between the calls of one message and between messages.
     """
     place = hashlib.blake2b(message_id.encode(), digest_size=6).hexdigest()
-    own = f"{_PREFIX}{place}_{n}"
+    own = f"{_SERVER if on_server else ''}{_PREFIX}{place}_{n}"
     return f"{own}_{_escape(engine_id)}" if engine_id else own
 
 

@@ -9,6 +9,7 @@ from dragoman.errors import InvalidRequestError
 from dragoman.translate.compaction import compacted
 from dragoman.translate.options import Findings, Place, RequestOptions
 from dragoman.translate.parts import AnswerText, parts_of, text_inside_answer
+from dragoman.translate.server_turns import ServerHistory
 from dragoman.translate.system import block_texts, system_text
 from dragoman.translate.thinking import earlier_thinking
 from dragoman.translate.tool_turns import Calls, add_call, results_of, unanswered
@@ -44,12 +45,14 @@ class Conversation:
         messages: Sequence[Message],
         options: RequestOptions,
         findings: Findings,
+        history: ServerHistory,
     ) -> None:
         self.messages: list[ChatMessage] = []
         self.continues = False
         self._options = options
         self._findings = findings
         self._calls: Calls = {}
+        self._ready: dict[str, str] = {}  # results of calls among them that ran here
         self._calls_path = ""
         turns = compacted(
             turns_of(
@@ -63,7 +66,9 @@ class Conversation:
         for stretch, assistant in _stretches(turns):
             self._answer(stretch)
             if assistant is not None:
-                self._assistant(assistant, final=assistant is turns[-1])
+                for part, results in history.rounds(assistant):
+                    self._assistant(part, final=assistant is turns[-1] and not results)
+                    self._ran_here(results)
         if not self.messages:
             raise InvalidRequestError("messages: at least one message must have content")
 
@@ -79,8 +84,10 @@ class Conversation:
 
     def _answer(self, stretch: list[Turn]) -> None:
         """One stretch between two assistant turns: the results of the calls before it, then the rest."""
-        results = results_of(stretch, self._calls, self._calls_path, self._options, self._findings)
-        self._calls = {}
+        results = results_of(
+            stretch, self._calls, self._calls_path, self._options, self._findings, ready=self._ready
+        )
+        self._calls, self._ready = {}, {}
         self.messages += results.messages
         parts = results.images
         for turn in stretch:
@@ -121,6 +128,12 @@ class Conversation:
         return False
 
     # --- assistant turns ---
+
+    def _ran_here(self, results: dict[str, str]) -> None:
+        """The results of a round that ran here: at once, where the client has none to add."""
+        self._ready = results
+        if results and results.keys() == self._calls.keys():
+            self._answer([])
 
     def _assistant(self, turn: Turn, *, final: bool) -> None:
         """One assistant turn: its text blocks joined with nothing, and so are its thoughts."""

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from dragoman.translate.conformity import Expected
+from dragoman.translate.server_tools import ChangingTools, Kind, ServerTool
 from dragoman.translate.signature import OpenedThinking
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatRequest
@@ -28,6 +29,7 @@ class RequestOptions(msgspec.Struct, frozen=True, kw_only=True):
     interleaved_thinking: the caller asked for that beta, under which a thinking budget may pass max_tokens.
     api_version: the version of the API that the caller named, "" where it named none. strict: refuse what
     that version no longer takes.
+    server_tools: the kinds of tools that run on this server.
     """
 
     model: str
@@ -40,6 +42,7 @@ class RequestOptions(msgspec.Struct, frozen=True, kw_only=True):
     interleaved_thinking: bool = False
     api_version: str = ""
     strict: bool = False
+    server_tools: frozenset[Kind] = frozenset()
     request_id: str = ""
     placement_key: str | None = None
 
@@ -50,6 +53,8 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     display: how the client wants thinking shown ("off": it did not ask for any). max_tokens: as asked (0:
     warm the cache only; also 0 for a count). dropped_thinking: blocks of thinking that could not go to the
     engine. notes: what else was dropped. expected: what the answer must hold, None where nothing is demanded.
+    server_tools: those that the request declares and that run here, by name. tools: all of them, as they
+    change while the answer is given.
     """
 
     chat: ChatRequest
@@ -58,6 +63,8 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     dropped_thinking: int
     notes: tuple[str, ...]
     expected: Expected | None = None
+    server_tools: dict[str, ServerTool] = {}
+    tools: ChangingTools | None = None
 
 
 class Findings:

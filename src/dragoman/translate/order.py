@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dragoman.errors import EngineFaultError
 from dragoman.translate.deltas import Call, Stage
@@ -50,6 +50,29 @@ class BlockSink(Protocol):
         """The block of a call ends."""
 
 
+class ServerCall(NamedTuple):
+    """A complete call of a tool that runs on this server."""
+
+    our_id: str
+    name: str
+    arguments: str
+
+
+class Round(NamedTuple):
+    """One of the engine's answers that make up a message.
+
+    first_call: how many calls the message has already. follows: it goes on with a message that has content.
+    server_tools: names whose calls run on this server.
+    """
+
+    first_call: int = 0
+    follows: bool = False
+    server_tools: frozenset[str] = frozenset()
+
+
+FIRST = Round()
+
+
 class Cut(Enum):
     """What may have ended an answer before the model was done, so that a call may be unfinished.
 
@@ -85,16 +108,21 @@ class BlockOrder:
     `held_bytes` bounds what waits; beyond it, and for a call that is no call, an `EngineFaultError` is
     raised and nothing may follow. `parallel` False delivers the first call only; the others are counted in
     `undelivered`. `calls` are the complete ones (our id, argument text); `cut_calls` counts those that were
-    cut.
+    cut. `round_` says where in its message the answer stands, and which tools run here: `server_calls` are
+    the complete calls of those.
     """
 
-    def __init__(self, sink: BlockSink, *, message_id: str, held_bytes: int, parallel: bool) -> None:
+    def __init__(
+        self, sink: BlockSink, *, message_id: str, held_bytes: int, parallel: bool, round_: Round = FIRST
+    ) -> None:
         self.calls: list[tuple[str, str]] = []
+        self.server_calls: list[ServerCall] = []
         self.cut_calls = 0
         self._undelivered: set[int] = set()
         self._sink = sink
         self._message_id = message_id
         self._parallel = parallel
+        self._round = round_
         self._room = held_bytes
         self._blocks = 0
         self._open = _Open.NOTHING
@@ -146,7 +174,7 @@ class BlockOrder:
 
     def call(self, call: Call, delta: ToolCallDelta) -> None:
         """A piece of a call."""
-        if call.number and not self._parallel:
+        if call.number > self._round.first_call and not self._parallel:
             self._undelivered.add(call.number)
             return
         text = call.absorb(delta)
@@ -168,7 +196,7 @@ class BlockOrder:
             self._resume(self._waiting.popleft())
             self._end_call(cut)
         self._close()
-        if not self._blocks:
+        if not self._blocks and not self._round.follows:
             self._begin(_Open.TEXT)
             self._sink.open_text()
             blank = self._drop_blank()
@@ -200,8 +228,13 @@ class BlockOrder:
             self._begin_call(call)
         call.stage = Stage.CLOSED
         if call.scanner.complete:
-            self.calls.append((call.our_id, call.arguments))
+            self._completed(call, call.arguments)
         self._sink.close_call(call)
+
+    def _completed(self, call: Call, arguments: str) -> None:
+        self.calls.append((call.our_id, arguments))
+        if call.on_server:
+            self.server_calls.append(ServerCall(call.our_id, call.name, arguments))
 
     def _open_call(self, call: Call) -> None:
         """Makes a call the open one; its block begins with its arguments, until then its name may grow."""
@@ -213,7 +246,8 @@ class BlockOrder:
 
     def _begin_call(self, call: Call) -> None:
         call.stage = Stage.BEGUN
-        call.our_id = call_id_out(call.engine_id, self._message_id, call.number)
+        call.on_server = call.name in self._round.server_tools
+        call.our_id = call_id_out(call.engine_id, self._message_id, call.number, on_server=call.on_server)
         self._release(call)
         self._blocks += 1
         self._sink.open_call(call)
@@ -287,7 +321,7 @@ class BlockOrder:
         is_whole = cut in (Cut.NOT, Cut.PERHAPS) or (cut is Cut.BY_STOP and bool(self._waiting))
         if not call.scanner.begun and is_whole:
             self._close()
-            self.calls.append((call.our_id, "{}"))
+            self._completed(call, "{}")
         elif cut is not Cut.NOT and not call.scanner.complete:
             self.cut_calls += 1
         elif not call.scanner.complete:

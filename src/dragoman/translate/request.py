@@ -14,6 +14,8 @@ from dragoman.translate.params import (
     stops_of,
     top_k_of,
 )
+from dragoman.translate.server_results import ResultReader
+from dragoman.translate.server_turns import ServerHistory
 from dragoman.translate.thinking import display_of, reasoning_of
 from dragoman.translate.tool_choice import choice_of
 from dragoman.translate.tool_set import ToolSet
@@ -37,7 +39,8 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
     tools = ToolSet(tools_of(request, options))
     messages = tools.walk(request.messages)
     choice = choice_of(request, tools, options)
-    conversation = Conversation(request, messages, options, findings)
+    history = ServerHistory(tools.server, ResultReader(options.open_thinking, tools.load))
+    conversation = Conversation(request, messages, options, findings, history)
     chat = ChatRequest(
         model=options.model,
         messages=conversation.messages,
@@ -65,4 +68,6 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
         dropped_thinking=findings.dropped_thinking,
         notes=findings.notes(),
         expected=expected_of(chat, choice),
+        server_tools=tools.server,
+        tools=tools if tools.server else None,
     )

@@ -7,12 +7,16 @@ from msgspec import Raw
 
 from dragoman.translate.answer import Answer, Seal, StreamOptions, not_unicode
 from dragoman.translate.deltas import Call
+from dragoman.translate.finish import Stop
 from dragoman.wire.anthropic.response import (
     BlockOut,
     MessageOut,
+    ServerResultOut,
+    ServerToolUseOut,
     TextOut,
     ThinkingOut,
     ToolUseOut,
+    Usage,
 )
 from dragoman.wire.openai import ChatCompletion
 
@@ -27,23 +31,27 @@ def to_message(
     Equal to what the same answer is as a stream. Raises `EngineFaultError` for what is no legal answer: no
     choice, no finish reason, arguments that are no JSON object, text that is not Unicode.
     """
-    blocks = _Blocks(options, seal)
+    blocks = MessageBlocks(options, seal)
     answer = Answer(options, blocks)
     try:
         answer.whole(completion)
         stop, usage = answer.end(options.input_estimate)
     except UnicodeEncodeError as error:
         raise not_unicode(error) from error
-    message = MessageOut(
+    return message_of(options, blocks.content, stop, usage), answer.calls
+
+
+def message_of(options: StreamOptions, content: list[BlockOut], stop: Stop, usage: Usage) -> MessageOut:
+    """The message of these blocks."""
+    return MessageOut(
         id=options.message_id,
         model=options.model,
-        content=blocks.content,
+        content=content,
         stop_reason=stop.reason,
         stop_sequence=stop.sequence,
         usage=usage,
         context_management=options.context_management,
     )
-    return message, answer.calls
 
 
 def encode_message(message: MessageOut) -> bytes:
@@ -54,7 +62,7 @@ def encode_message(message: MessageOut) -> bytes:
         raise not_unicode(error) from error
 
 
-class _Blocks:
+class MessageBlocks:
     """The sink of a whole answer's blocks."""
 
     def __init__(self, options: StreamOptions, seal: Seal) -> None:
@@ -96,4 +104,9 @@ class _Blocks:
 
     def close_call(self, call: Call) -> None:
         """The block of a call ends."""
-        self.content.append(ToolUseOut(id=call.our_id, name=call.name, input=Raw(call.input.encode())))
+        made = ServerToolUseOut if call.on_server else ToolUseOut
+        self.content.append(made(id=call.our_id, name=call.name, input=Raw(call.input.encode())))
+
+    def server_result(self, block: ServerResultOut) -> None:
+        """What a tool of this server gave back."""
+        self.content.append(block)

@@ -134,6 +134,19 @@ TOOL_FIELDS: tuple[Row, ...] = (
     Row("display_number", "translated", "computer: stands in the tool's description"),
     Row("enable_zoom", "translated", "computer_20251124: true offers the action zoom"),
     Row("max_characters", "translated", "text_editor_20250728: stands in the tool's description"),
+    Row("max_uses", "translated", "server tools: calls beyond it give the error max_uses_exceeded"),
+    Row("allowed_domains", "translated", "server tools of the web: others are left out, or not fetched"),
+    Row("blocked_domains", "translated", "server tools of the web: never both with allowed_domains"),
+    Row(
+        "user_location",
+        "translated",
+        "web_search: handed to the backend; SearXNG and folders have no use for it",
+    ),
+    Row("max_content_tokens", "translated", "web_fetch: a page's text is cut there, about"),
+    Row("citations", "translated", "web_fetch: repeated in the document; engines cite nothing"),
+    Row("url_sources", "refused", "web_fetch: but for `all`; every source counts"),
+    Row("response_inclusion", "no effect", "server tools: nothing runs code, so no result is consumed by it"),
+    Row("use_cache", "no effect", "web_fetch: pages are always read anew"),
 )
 
 _KNOWN = "a function with the known schema under the name"
@@ -152,11 +165,11 @@ TOOL_TYPES: tuple[Row, ...] = (
     Row("computer_20251124", "translated", f"{_KNOWN} computer, with zoom where it is enabled"),
     Row("computer_toolset_*", "refused", "many tools under one name; declare computer_20251124"),
     Row("browser_toolset_*", "refused", "many tools under one name, not translated yet"),
-    Row("web_search_*", "refused", "runs on a server that has a search engine"),
-    Row("web_fetch_*", "refused", "runs on a server that fetches pages"),
+    Row("web_search_*", "translated", "runs here where `server_tools` names a search or a folder"),
+    Row("web_fetch_*", "translated", "runs here where `server_tools` allows it, or names a folder"),
     Row("code_execution_*", "refused", "runs on a server that has a sandbox"),
     Row("advisor_*", "refused", "asks another model on the server"),
-    Row("tool_search_tool_*", "refused", "searches deferred tools on the server, not built yet"),
+    Row("tool_search_tool_*", "translated", "runs here, over the deferred tools of the request"),
     Row("mcp_toolset", "refused", "connects to an MCP server"),
 )
 
@@ -177,9 +190,13 @@ BLOCKS: tuple[Row, ...] = (
         "assistant turns only under versions of the API before 2026-10-21",
     ),
     Row("browser_state", "translated", "its tabs and changes as text"),
-    Row("server_tool_use", "translated", "history of a tool that ran elsewhere: its name and input as text"),
-    Row("web_search_tool_result", "translated", "history as text: titles and addresses, or the error"),
-    Row("web_fetch_tool_result", "translated", "history as text: address and document, or the error"),
+    Row("server_tool_use", "translated", "a call, where its tool is declared and runs here; else its text"),
+    Row(
+        "web_search_tool_result", "translated", "the result of such a call; else titles and addresses as text"
+    ),
+    Row(
+        "web_fetch_tool_result", "translated", "the result of such a call; else address and document as text"
+    ),
     Row("code_execution_tool_result", "translated", "history as text: output and return code, or the error"),
     Row(
         "bash_code_execution_tool_result",
@@ -187,7 +204,7 @@ BLOCKS: tuple[Row, ...] = (
         "history as text: output and return code, or the error",
     ),
     Row("text_editor_code_execution_tool_result", "translated", "history as text, or the error"),
-    Row("tool_search_tool_result", "translated", "history as text: the names of the tools, or the error"),
+    Row("tool_search_tool_result", "translated", "the result of such a call; else the tools' names as text"),
     Row("advisor_tool_result", "translated", "history as text: the advice, or the error"),
     Row("mcp_tool_use", "translated", "history of a tool that ran elsewhere: its name and input as text"),
     Row("mcp_tool_result", "translated", "history as text"),

@@ -12,6 +12,7 @@ import msgspec
 
 from dragoman.errors import InvalidRequestError
 from dragoman.translate.options import Place
+from dragoman.translate.server_results import NOTHING_FOUND, found_tools
 from dragoman.translate.tools import DeclaredTool, declared_tool
 from dragoman.translate.turns import cleared
 from dragoman.wire.anthropic import changes as wire
@@ -24,6 +25,7 @@ from dragoman.wire.anthropic.blocks import (
     ToolRemovalBlock,
     ToolResultBlock,
     ToolResultContent,
+    ToolSearchToolResultBlock,
 )
 from dragoman.wire.anthropic.request import Message
 from dragoman.wire.openai import ChatTool
@@ -38,6 +40,7 @@ class ToolSet:
 
     shown: those in the prompt's head. deferred: the declared ones that are not. known: every definition so
     far by its name, the latest. active: those that can be called now, in the order in which they came.
+    server: those of the declared ones that run here.
     """
 
     def __init__(self, declared: Iterable[DeclaredTool]) -> None:
@@ -45,6 +48,8 @@ class ToolSet:
         self.shown = {name: one.tool for name, one in self.known.items() if not one.deferred}
         self.deferred = [one.tool for one in self.known.values() if one.deferred]
         self.active: dict[str, ChatTool] = dict(self.shown)
+        self.server = {name: one.here for name, one in self.known.items() if one.here is not None}
+        self._is_searched = any(tool.kind == "tool_search" for tool in self.server.values())
 
     @property
     def loaded(self) -> list[ChatTool]:
@@ -151,6 +156,8 @@ class ToolSet:
         """What takes a block's place, None where it stays."""
         if isinstance(block, ToolResultBlock):
             return self._result(block, number, index)
+        if isinstance(block, ToolSearchToolResultBlock) and role == "assistant" and self._is_searched:
+            return self._found(block, number, index)
         if isinstance(block, _CHANGING) and role == "system":
             return TextBlock(text=self._change(block, str(Place(number, index))))
         if isinstance(block, CompactionBlock) and block.content and block.tool_changes is not msgspec.UNSET:
@@ -163,6 +170,15 @@ class ToolSet:
         if isinstance(block, ToolAdditionBlock):
             return self.add(wire.decode_addition(block.tool, path), path)
         return self.remove(wire.decode_removal(block.tool, path), path)
+
+    def _found(self, block: ToolSearchToolResultBlock, number: int, index: int) -> ContentBlock | None:
+        """What a search for tools found: they are loaded where it stands."""
+        names = found_tools(block.content)
+        if names is None:
+            return None
+        path = f"{Place(number, index)}.content.tool_references"
+        texts = [self.load(name, f"{path}.{place}.tool_name") for place, name in enumerate(names)]
+        return msgspec.structs.replace(block, content="\n".join(texts) or NOTHING_FOUND)
 
     def _result(self, block: ToolResultBlock, number: int, index: int) -> ToolResultBlock | None:
         content = block.content

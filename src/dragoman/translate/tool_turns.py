@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ from dragoman.translate.raw import object_text
 from dragoman.translate.turns import Turn
 from dragoman.wire.anthropic.blocks import ToolResultBlock, ToolUseBlock
 from dragoman.wire.openai import ChatMessage, FunctionCall, Part, TextPart, ToolCall
+
+NOTHING_READY: Mapping[str, str] = MappingProxyType({})
 
 Calls = dict[str, ToolCall]
 
@@ -77,20 +80,29 @@ class Results(NamedTuple):
 
 
 def results_of(
-    stretch: list[Turn], calls: Calls, path: str, options: RequestOptions, findings: Findings
+    stretch: list[Turn],
+    calls: Calls,
+    path: str,
+    options: RequestOptions,
+    findings: Findings,
+    *,
+    ready: Mapping[str, str] = NOTHING_READY,
 ) -> Results:
     """The results in a stretch of user and system turns, one tool turn per call, in the order of the calls.
 
     Templates without ids pair results with calls by order, so none may be missing: `path` is that of the
     calls' turn. Images go to the user turn that follows, behind a text that names the call, since a tool turn
-    can carry text only; `[image 1]` marks where each one stood.
+    can carry text only; `[image 1]` marks where each one stood. `ready` are results that no turn holds.
     """
-    found = _matched(stretch, calls)
+    found = _matched(stretch, calls, ready)
     results = Results([], [])
-    if len(found) < len(calls):
-        raise unanswered(path, (our_id for our_id in calls if our_id not in found))
+    if len(found) + len(ready) < len(calls):
+        raise unanswered(path, (our_id for our_id in calls if our_id not in found and our_id not in ready))
     shown = 0
     for our_id, call in calls.items():
+        if our_id in ready:
+            results.messages.append(ChatMessage(role="tool", content=ready[our_id], tool_call_id=call.id))
+            continue
         text, images = _result(*found[our_id], options, findings, shown)
         shown += len(images)
         results.messages.append(ChatMessage(role="tool", content=text, tool_call_id=call.id))
@@ -100,11 +112,13 @@ def results_of(
     return results
 
 
-def _matched(stretch: list[Turn], calls: Calls) -> dict[str, tuple[Place, ToolResultBlock]]:
+def _matched(
+    stretch: list[Turn], calls: Calls, ready: Mapping[str, str]
+) -> dict[str, tuple[Place, ToolResultBlock]]:
     found: dict[str, tuple[Place, ToolResultBlock]] = {}
     for place, block in chain.from_iterable(turn.items for turn in stretch):
         if isinstance(block, ToolResultBlock):
-            if block.tool_use_id not in calls:
+            if block.tool_use_id not in calls or block.tool_use_id in ready:
                 raise InvalidRequestError(
                     f"{place}: unexpected `tool_use_id` found in `tool_result` blocks: {block.tool_use_id}. "
                     "Each `tool_result` block must have a corresponding `tool_use` block in the previous "

@@ -12,6 +12,7 @@ from dragoman.errors import InvalidRequestError
 from dragoman.translate.client_tools import KNOWN_TOOLS, known_tool
 from dragoman.translate.options import RequestOptions
 from dragoman.translate.raw import object_text, raw_text
+from dragoman.translate.server_tools import Kind, ServerTool, server_tool
 from dragoman.translate.tables import CLIENT_TOOLS, SERVER_TOOLS
 from dragoman.wire.anthropic.request import CountTokensRequest, Tool
 from dragoman.wire.openai import ChatTool, FunctionSpec
@@ -24,11 +25,15 @@ _PLACEHOLDER = "DeferredToolPlaceholder"
 
 
 class DeclaredTool(NamedTuple):
-    """An entry of `tools`: its type, the function that it is here, and whether it waits to be loaded."""
+    """An entry of `tools`: its type, the function that it is here, and whether it waits to be loaded.
+
+    here: what it is where it runs on this server.
+    """
 
     kind: str
     tool: ChatTool
     deferred: bool
+    here: ServerTool | None = None
 
 
 def tools_of(request: CountTokensRequest, options: RequestOptions) -> list[DeclaredTool]:
@@ -39,7 +44,7 @@ def tools_of(request: CountTokensRequest, options: RequestOptions) -> list[Decla
     names: set[str] = set()
     for number, entry in enumerate(request.tools or ()):
         path = f"tools.{number}"
-        found = declared_tool(entry, path)
+        found = declared_tool(entry, path, options.server_tools)
         name = found.tool.function.name
         if name in names:
             raise InvalidRequestError(f"{path}.name: Tool names must be unique: {name!r}")
@@ -49,9 +54,12 @@ def tools_of(request: CountTokensRequest, options: RequestOptions) -> list[Decla
     return tools
 
 
-def declared_tool(tool: Tool, path: str) -> DeclaredTool:
+def declared_tool(tool: Tool, path: str, available: frozenset[Kind] = frozenset()) -> DeclaredTool:
     """One entry of `tools`, or of an inline definition, by its type; `path` is its own."""
     kind = "custom" if tool.type is None else tool.type
+    here = server_tool(tool, path, available)
+    if here is not None:
+        return DeclaredTool(kind, here.chat, bool(tool.defer_loading), here.tool)
     if kind == "custom":
         function = _custom(tool, path)
     elif kind in KNOWN_TOOLS:

@@ -37,6 +37,20 @@ def to_usage(usage: ChatUsage | None, *, input_estimate: int, written: int) -> U
     )
 
 
+def add_usage(total: Usage | None, more: Usage) -> Usage:
+    """The counts of several rounds of one message: each reads its whole prompt."""
+    if total is None:
+        return more
+    details = [usage.output_tokens_details for usage in (total, more)]
+    known = [part.thinking_tokens for part in details if part is not None]
+    return Usage(
+        input_tokens=total.input_tokens + more.input_tokens,
+        output_tokens=total.output_tokens + more.output_tokens,
+        cache_read_input_tokens=total.cache_read_input_tokens + more.cache_read_input_tokens,
+        output_tokens_details=OutputTokensDetails(thinking_tokens=sum(known)) if known else None,
+    )
+
+
 def to_delta(usage: Usage) -> DeltaUsage:
     """The same counts for the end of a stream, where they replace those of its start."""
     return DeltaUsage(
@@ -45,6 +59,7 @@ def to_delta(usage: Usage) -> DeltaUsage:
         cache_creation_input_tokens=usage.cache_creation_input_tokens,
         cache_read_input_tokens=usage.cache_read_input_tokens,
         output_tokens_details=usage.output_tokens_details,
+        server_tool_use=usage.server_tool_use,
     )
 
 

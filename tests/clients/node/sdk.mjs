@@ -71,7 +71,8 @@ async function toolRunner(job) {
       return '21 degrees';
     },
   });
-  const runner = listenedTo(job, sent).beta.messages.toolRunner({ ...job.params, tools: [weather] });
+  const { more_tools: more = [], ...params } = job.params;
+  const runner = listenedTo(job, sent).beta.messages.toolRunner({ ...params, tools: [weather, ...more] });
   if (!job.params.stream) return { message: await runner, calls, sent };
   let message;
   for await (const stream of runner) message = await stream.finalMessage();

@@ -14,6 +14,7 @@ from dragoman.wire.anthropic.response import (
     BlockOut,
     MessageOut,
     OutputTokensDetails,
+    ServerToolUsage,
     StopReason,
 )
 from dragoman.wire.sse import SSEEvent
@@ -97,7 +98,7 @@ class DeltaUsage(msgspec.Struct, kw_only=True):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     output_tokens_details: OutputTokensDetails | None = None
-    server_tool_use: None = None
+    server_tool_use: ServerToolUsage | None = None
 
 
 class MessageDelta(Event, tag="message_delta"):

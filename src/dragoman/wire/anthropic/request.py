@@ -93,7 +93,22 @@ class ToolChoiceNone(msgspec.Struct, tag_field="type", tag="none"):
 ToolChoice = ToolChoiceAuto | ToolChoiceAny | ToolChoiceTool | ToolChoiceNone
 
 
-class Tool(msgspec.Struct, kw_only=True):
+class UserLocation(msgspec.Struct, tag_field="type", tag="approximate", kw_only=True):
+    """Roughly where a user is: for a search."""
+
+    city: str | None = None
+    region: str | None = None
+    country: str | None = None
+    timezone: str | None = None
+
+
+class CitationsConfig(msgspec.Struct, kw_only=True):
+    """Whether what is fetched may be cited."""
+
+    enabled: bool = False
+
+
+class Tool(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Any tool: `type` may be missing, so all kinds share this struct; `translate` dispatches on `type`."""
 
     name: str | None = None
@@ -111,6 +126,15 @@ class Tool(msgspec.Struct, kw_only=True):
     display_number: int | None = None
     enable_zoom: bool | None = None
     max_characters: int | None = None
+    max_uses: Annotated[int, Meta(ge=1)] | None = None
+    allowed_domains: list[str] | None = None
+    blocked_domains: list[str] | None = None
+    user_location: UserLocation | None = None
+    max_content_tokens: Annotated[int, Meta(ge=1)] | None = None
+    citations: CitationsConfig | None = None
+    url_sources: dict[str, Any] | None = None
+    response_inclusion: str | None = None
+    use_cache: bool | None = None
 
 
 class Metadata(msgspec.Struct, kw_only=True):

@@ -17,6 +17,30 @@ StopReason = Literal[
     "model_context_window_exceeded",
 ]
 
+WebSearchErrorCode = Literal[
+    "invalid_tool_input",
+    "unavailable",
+    "max_uses_exceeded",
+    "too_many_requests",
+    "query_too_long",
+    "request_too_large",
+]
+WebFetchErrorCode = Literal[
+    "invalid_tool_input",
+    "url_too_long",
+    "url_not_allowed",
+    "url_not_in_prior_context",
+    "url_not_accessible",
+    "unsupported_content_type",
+    "too_many_requests",
+    "max_uses_exceeded",
+    "unavailable",
+    "content_too_large",
+]
+ToolSearchErrorCode = Literal[
+    "invalid_tool_input", "unavailable", "too_many_requests", "execution_time_exceeded"
+]
+
 
 class TextOut(msgspec.Struct, tag_field="type", tag="text", gc=False):
     """Text that the model wrote."""
@@ -40,7 +64,109 @@ class ToolUseOut(msgspec.Struct, tag_field="type", tag="tool_use", gc=False):
     input: Raw
 
 
-BlockOut = TextOut | ThinkingOut | ToolUseOut
+# --- tools that run on this server ---
+
+
+class ServerToolUseOut(msgspec.Struct, tag_field="type", tag="server_tool_use", gc=False):
+    """A call that runs here; `input` is one JSON object as bytes."""
+
+    id: str
+    name: str
+    input: Raw
+
+
+class WebSearchHitOut(msgspec.Struct, tag_field="type", tag="web_search_result", gc=False):
+    """One hit; what its page says is sealed, since only the model is to read it."""
+
+    title: str
+    url: str
+    encrypted_content: str
+    page_age: str | None = None
+
+
+class WebSearchErrorOut(msgspec.Struct, tag_field="type", tag="web_search_tool_result_error", gc=False):
+    """A search that gave nothing."""
+
+    error_code: WebSearchErrorCode
+
+
+class WebSearchToolResultOut(msgspec.Struct, tag_field="type", tag="web_search_tool_result"):
+    """What a search gave back."""
+
+    tool_use_id: str
+    content: list[WebSearchHitOut] | WebSearchErrorOut
+
+
+class PlainTextOut(msgspec.Struct, tag_field="type", tag="text", gc=False):
+    """The text of a document."""
+
+    data: str
+    media_type: Literal["text/plain"] = "text/plain"
+
+
+class CitationsOut(msgspec.Struct, gc=False):
+    """Whether a document may be cited."""
+
+    enabled: bool
+
+
+class DocumentOut(msgspec.Struct, tag_field="type", tag="document"):
+    """A page that was fetched."""
+
+    source: PlainTextOut
+    title: str | None = None
+    citations: CitationsOut | None = None
+
+
+class WebFetchResultOut(msgspec.Struct, tag_field="type", tag="web_fetch_result"):
+    """A page, where it is and when it was read (ISO 8601)."""
+
+    url: str
+    content: DocumentOut
+    retrieved_at: str | None = None
+
+
+class WebFetchErrorOut(msgspec.Struct, tag_field="type", tag="web_fetch_tool_result_error", gc=False):
+    """A page that was not fetched."""
+
+    error_code: WebFetchErrorCode
+
+
+class WebFetchToolResultOut(msgspec.Struct, tag_field="type", tag="web_fetch_tool_result"):
+    """What a fetch gave back."""
+
+    tool_use_id: str
+    content: WebFetchResultOut | WebFetchErrorOut
+
+
+class ToolReferenceOut(msgspec.Struct, tag_field="type", tag="tool_reference", gc=False):
+    """Names a deferred tool that is loaded from here on."""
+
+    tool_name: str
+
+
+class ToolSearchResultOut(msgspec.Struct, tag_field="type", tag="tool_search_tool_search_result"):
+    """The deferred tools that a search found, the best first."""
+
+    tool_references: list[ToolReferenceOut]
+
+
+class ToolSearchErrorOut(msgspec.Struct, tag_field="type", tag="tool_search_tool_result_error", gc=False):
+    """A search for tools that gave nothing."""
+
+    error_code: ToolSearchErrorCode
+    error_message: str | None = None
+
+
+class ToolSearchToolResultOut(msgspec.Struct, tag_field="type", tag="tool_search_tool_result"):
+    """What a search for tools gave back."""
+
+    tool_use_id: str
+    content: ToolSearchResultOut | ToolSearchErrorOut
+
+
+ServerResultOut = WebSearchToolResultOut | WebFetchToolResultOut | ToolSearchToolResultOut
+BlockOut = TextOut | ThinkingOut | ToolUseOut | ServerToolUseOut | ServerResultOut
 
 
 class CacheCreation(msgspec.Struct, gc=False):
@@ -56,6 +182,13 @@ class OutputTokensDetails(msgspec.Struct, gc=False):
     thinking_tokens: int = 0
 
 
+class ServerToolUsage(msgspec.Struct, gc=False):
+    """How often tools of the web ran here; those that failed are not counted."""
+
+    web_search_requests: int = 0
+    web_fetch_requests: int = 0
+
+
 class Usage(msgspec.Struct, kw_only=True):
     """Token counts; input, cache_creation and cache_read are disjoint."""
 
@@ -65,7 +198,7 @@ class Usage(msgspec.Struct, kw_only=True):
     cache_read_input_tokens: int = 0
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputTokensDetails | None = None
-    server_tool_use: None = None
+    server_tool_use: ServerToolUsage | None = None
     service_tier: Literal["standard", "priority", "batch"] = "standard"
     speed: Literal["standard", "fast"] = "standard"
     inference_geo: str | None = None

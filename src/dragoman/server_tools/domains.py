@@ -1,0 +1,64 @@
+"""Which addresses a request's domains let through, and which the conversation has named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from dragoman.translate.server_tools import ServerTool
+from dragoman.wire.openai import ChatMessage, TextPart
+
+_URL = re.compile(r"https?://[^\s<>\"'`\\^{}|]+", re.IGNORECASE)
+# What ends a sentence or closes a bracket behind an address.
+_TRAILING = ".,;:!?)]}>*_"
+
+
+def is_allowed(url: str, tool: ServerTool) -> bool:
+    """Whether a declaration's domains let an address through."""
+    if tool.allowed_domains is not None and not any(_lies_in(url, own) for own in tool.allowed_domains):
+        return False
+    return not any(_lies_in(url, blocked) for blocked in tool.blocked_domains)
+
+
+def _lies_in(url: str, domain: str) -> bool:
+    """A domain is a host with all below it, and a path where there is one (`*` fits anything)."""
+    name, slash, path = domain.partition("/")
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    if host != name and not host.endswith(f".{name}"):
+        return False
+    return not slash or fnmatchcase(parts.path.lower(), f"/{path}*")
+
+
+def was_named(url: str, messages: Iterable[ChatMessage]) -> bool:
+    """Whether a user's turn or a tool's result names an address, but for what follows a `#`."""
+    wanted = _plain(url)
+    return any(wanted in _spellings(found) for text in _texts(messages) for found in _URL.findall(text))
+
+
+def _spellings(found: str) -> set[str]:
+    """An address in a text, and the same without the marks behind it."""
+    spellings = {_plain(found)}
+    while found and found[-1] in _TRAILING:
+        found = found[:-1]
+        spellings.add(_plain(found))
+    return spellings
+
+
+def _plain(url: str) -> str:
+    return url.partition("#")[0].removesuffix("/")
+
+
+def _texts(messages: Iterable[ChatMessage]) -> Iterator[str]:
+    for message in messages:
+        if message.role not in {"user", "tool"}:
+            continue
+        if isinstance(message.content, str):
+            yield message.content
+        else:
+            yield from (part.text for part in message.content or () if isinstance(part, TextPart))

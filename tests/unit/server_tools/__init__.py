@@ -1,0 +1,1 @@
+"""Tests of the tools that run on the server."""
