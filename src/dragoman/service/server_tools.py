@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dragoman.content.fetch import Fetched, FetchError
+from dragoman.content.refusal import ContentError
+from dragoman.content.resolver import ContentResolver
 from dragoman.errors import SettingsError
-from dragoman.server_tools.base import ServerTools, WebFetch, WebSearch
+from dragoman.server_tools.base import ServerToolError, ServerTools
 from dragoman.server_tools.folder import FolderTools
+from dragoman.server_tools.pages import PageFetch
 from dragoman.server_tools.searxng import SearXNG
 from dragoman.settings import Settings
+from dragoman.wire.anthropic.blocks import TextBlock
 
 
-def configured_tools(settings: Settings) -> ServerTools:
+def configured_tools(settings: Settings, content: ContentResolver) -> ServerTools:
     """The tools for these settings; a folder takes the place of the web as a whole."""
     wanted = settings.server_tools
     if wanted.folder and (wanted.searxng or wanted.web_fetch):
@@ -21,8 +26,26 @@ def configured_tools(settings: Settings) -> ServerTools:
     if wanted.folder:
         folder = FolderTools(Path(wanted.folder).expanduser())
         return ServerTools(web_search=folder, web_fetch=folder)
-    search: WebSearch | None = None
-    fetch: WebFetch | None = None
-    if wanted.searxng:
-        search = SearXNG(wanted.searxng, seconds=settings.fetch.seconds)
-    return ServerTools(web_search=search, web_fetch=fetch)
+    return ServerTools(
+        web_search=SearXNG(wanted.searxng, seconds=settings.fetch.seconds) if wanted.searxng else None,
+        web_fetch=_pages(content) if wanted.web_fetch else None,
+    )
+
+
+def _pages(content: ContentResolver) -> PageFetch:
+    """Pages of the web: their addresses fetched, and their PDFs read, as those of requests are."""
+
+    async def get(url: str) -> Fetched:
+        try:
+            return await content.fetch(url)
+        except FetchError as error:
+            raise ServerToolError(error.code, error.message) from error
+
+    async def pdf_text(data: bytes) -> str:
+        try:
+            document = await content.pdfs.read(data, images=False)
+        except ContentError as error:
+            raise ServerToolError("unsupported_content_type", error.message) from error
+        return "\n\n".join(page.text for page in document.pages if isinstance(page, TextBlock))
+
+    return PageFetch(get, pdf_text=pdf_text)

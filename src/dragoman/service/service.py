@@ -101,7 +101,9 @@ class MessagesService:
         self._ids = ids
         self._spellings = Spellings(settings.limits.remembered_calls)
         self.content = ContentResolver(settings, read_file=self.store.files.read_file)
-        self._server_tools = configured_tools(settings) if server_tools is None else server_tools
+        self._server_tools = (
+            configured_tools(settings, self.content) if server_tools is None else server_tools
+        )
         self._preparation = Preparation(
             settings,
             signer,
