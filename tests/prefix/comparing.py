@@ -45,6 +45,7 @@ class Break(msgspec.Struct, frozen=True):
     last: str
     now: str
     at: int
+    before: ChatRequest
     request: ChatRequest
 
     @property
@@ -75,11 +76,23 @@ def _is_system(found: Break) -> bool:
     return head.role == "system" and str(head.content)[:_NEAR] in found.lost[: 2 * _NEAR]
 
 
+def _is_loaded(found: Break) -> bool:
+    """A tool was loaded, and already the first user turn is not where it was."""
+    first = next(message for message in found.request.messages if message.role == "user")
+    return (
+        found.request.loaded_tools != found.before.loaded_tools and str(first.content)[:_NEAR] in found.lost
+    )
+
+
 CAUSES: dict[str, tuple[str, Callable[[Break], bool]]] = {
     "system": ("writes the system prompt into the last user turn, and so moves it", _is_system),
     "tools": (
         "lists the tools before the last user turn, and so moves them when a user turn comes",
         lambda found: found.near(r"TOOLS\]"),
+    ),
+    "loaded": (
+        "prints only tools that can be called, or none, so that one that is loaded joins its list",
+        _is_loaded,
     ),
     "joins": (
         "ends some turns without a mark of its own, so that the last token may join with what follows",
@@ -118,14 +131,15 @@ def findings(renderer: Renderer, turns: Turns) -> Findings:
     """What one conversation's prompts do from turn to turn."""
     found = Findings()
     last: str | None = None
+    before = turns[0]
     for number, request in enumerate(turns, 1):
         now = renderer.prompt(request)
         if now is None:
             found.refused.setdefault(renderer.refusal, []).append(number)
         elif last is not None and not extends(last, now):
-            broken = Break(last, now, _parting(last, now), request)
+            broken = Break(last, now, _parting(last, now), before, request)
             found.breaks.setdefault(broken.cause, []).append(number)
-        last = now
+        last, before = now, request
     return found
 
 

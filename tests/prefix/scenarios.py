@@ -20,6 +20,7 @@ from tests.clients.sdk import API_KEY
 from tests.clients.test_claude_code import call, conversations, png, text
 from tests.prefix.recording import MODEL, Recorded, recording
 from tests.support.claude_code import Claude, ClaudeRun, claude_binary
+from tests.support.pdfs import pdf as pdf_of
 
 ROOM = {"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "200000"}
 
@@ -138,6 +139,36 @@ def image(folder: Path) -> Recorded:
     return recorded
 
 
+def pdf(folder: Path) -> Recorded:
+    """Claude Code: a PDF of two pages is read, then a command is run."""
+    file = folder / "report.pdf"
+    file.write_bytes(pdf_of("The sky is plaid", "and the sea is tartan"))
+    steps = [
+        says("", calls=[call("Read", file_path=str(file))]),
+        says("", calls=[bash("echo seen")]),
+        says("Plaid and tartan."),
+    ]
+    with recording(conversations(REPORT=steps)) as (url, recorded):
+        run = Claude(url, folder, model=MODEL).run("Sum up the REPORT", tools=["Read", "Bash"])
+        _ended(run, "Plaid and tartan.")
+    return recorded
+
+
+def deferred(folder: Path) -> Recorded:
+    """Claude Code: tools that wait are searched for and loaded, one after the other, between other calls."""
+    steps = [
+        says("", calls=[call("ToolSearch", query="select:WebFetch", max_results=5)]),
+        says("", calls=[bash("echo one")]),
+        says("", calls=[call("ToolSearch", query="select:NotebookEdit", max_results=5)]),
+        says("", calls=[bash("echo two")]),
+        says("Both are there."),
+    ]
+    with recording(conversations(LOAD=steps)) as (url, recorded):
+        run = Claude(url, folder, model=MODEL).run("LOAD the tools", tools=["ToolSearch", "Bash"])
+        _ended(run, "Both are there.")
+    return recorded
+
+
 def compaction(folder: Path) -> Recorded:
     """Claude Code: the usage comes near the window, the client asks for a summary and begins anew with it."""
 
@@ -245,6 +276,8 @@ SCENARIOS = {
     "tool loop": Scenario(tool_loop, {"main": 5}),
     "sub-agent": Scenario(sub_agent, {"main": 3, "agent 1": 3}),
     "image": Scenario(image, {"main": 4}),
+    "PDF": Scenario(pdf, {"main": 3}),
+    "deferred tools": Scenario(deferred, {"main": 5}),
     "resume": Scenario(resume, {"main": 5}),
     "compaction": Scenario(compaction, {"main": 3, "main, anew": 2}),
     "thinking": Scenario(thinking, {"main": 5}),

@@ -150,6 +150,14 @@ def test_a_break_shows_its_cause(cause: str, last: str, now: str) -> None:
     assert (found.breaks, found.refused) == ({cause: [2]}, {})
 
 
+def test_a_tool_that_is_loaded_is_a_cause_of_its_own() -> None:
+    before, request = chat("Be brief.", "Hi there"), chat("Be brief.", "Hi there", "Go on")
+    request.loaded_tools = chat("", tools=("late",)).tools
+    prompts = f"[]{LONG}<user>Hi there", f"[late]{LONG}<user>Hi there<user>Go on"
+    assert findings(Prompts(*prompts), [before, request]).breaks == {"loaded": [2]}
+    assert findings(Prompts(*prompts), [request, request]).breaks == {UNEXPLAINED: [2]}
+
+
 def test_a_refused_turn_is_no_break_and_the_next_one_is_not_compared() -> None:
     request = chat("Be brief.", "Hi")
     found = findings(Prompts("<a>", None, "<b>", "<b><c>"), [request] * 4)
