@@ -7,26 +7,18 @@ thread in `NAME.kept.json`, after its context edits, under `NAME.options.json`, 
 from __future__ import annotations
 
 import asyncio
-import base64
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from dragoman.content.resolver import ContentResolver
-from dragoman.service.editing import edited
 from dragoman.service.threads import whole_of
-from dragoman.settings import Settings
-from dragoman.store.interface import FileContent
-from dragoman.translate.editing import estimated_tokens
 from dragoman.translate.request import to_chat
 from dragoman.wire.anthropic.codec import decode_messages
-from dragoman.wire.anthropic.request import CountTokensRequest
-from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.identity import Caller
 from dragoman.wire.openai import ChatRequest
-from tests.support.translation import PNG, able_but, options
+from tests.support.preparing import prepared
+from tests.support.translation import able_but, options
 
 FOLDER = Path(__file__).parent / "request"
 NAMES = sorted(path.name.removesuffix(".request.json") for path in FOLDER.glob("*.request.json"))
@@ -52,33 +44,6 @@ def options_of(name: str) -> dict[str, Any]:
     if "server_tools" in changes:
         changes["server_tools"] = frozenset(changes["server_tools"])
     return changes
-
-
-FILES = {
-    "file_dot": FileContent(data=base64.b64decode(PNG), mime_type="image/png", filename="dot.png"),
-    "file_note": FileContent(data=b"Milk, eggs.", mime_type="text/plain", filename="note.txt"),
-}
-
-
-async def read_file(file_id: str, scope: str) -> FileContent:
-    """The files that the requests name."""
-    return FILES[file_id]
-
-
-async def estimate(request: CountTokensRequest) -> int:
-    """Tokens of a prompt, for edits that wait for a number of them."""
-    return estimated_tokens(request)
-
-
-async def prepared(request: CountTokensRequest, capabilities: EngineCapabilities) -> CountTokensRequest:
-    """The request with the pages of its PDFs, after its edits, as the service hands it to the translation."""
-    resolver = ContentResolver(Settings(), read_file=read_file)
-    try:
-        resolved = await resolver(request, Caller(request_id="req_golden"), capabilities)
-        found: CountTokensRequest = (await edited(resolved, estimate)).request
-        return found
-    finally:
-        await resolver.aclose()
 
 
 @pytest.mark.parametrize("name", NAMES)

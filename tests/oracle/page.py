@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dragoman.translate import tables
-from tests.oracle import answers
+from tests.oracle import answers, matrix
 from tests.oracle.differences import DIFFERENCES
+from tests.oracle.examples import ELSEWHERE, EXAMPLES
 
 ENGINES = Path(__file__).with_name("engines.toml")
 
@@ -20,8 +21,24 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-def _effects(rows: Iterable[tables.Row]) -> str:
-    return table(["name", "here", "how or why"], ([f"`{row.name}`", row.effect, row.what] for row in rows))
+def _effects(rows: Iterable[tables.Row], kind: str) -> str:
+    """What becomes of each part of a request, and what each engine is sent of it."""
+    head = ["name", "here", *matrix.ENGINES.values(), "how or why"]
+    lines = ([f"`{row.name}`", row.effect, *_cells(f"{kind}.{row.name}"), row.what] for row in rows)
+    return table(head, lines)
+
+
+def _cells(name: str) -> list[str]:
+    if name in ELSEWHERE:
+        return [ELSEWHERE[name]] * len(matrix.ENGINES)
+    return [matrix.outcome(engine, *EXAMPLES[name]) for engine in matrix.ENGINES]
+
+
+def _abilities() -> str:
+    """What each engine can do with a capable model, and what its answers say."""
+    found = [matrix.abilities(engine) for engine in matrix.ENGINES]
+    lines = ([what, *(abilities[what] for abilities in found)] for what in found[0])
+    return table(["what", *matrix.ENGINES.values()], lines)
 
 
 def _parts(rows: Iterable[answers.Part]) -> str:
@@ -40,14 +57,14 @@ def _engines() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "compat-request": lambda: _effects(tables.PARAMETERS),
-    "compat-turns": lambda: _effects(tables.MESSAGE_FIELDS),
-    "compat-edits": lambda: _effects(tables.EDITS),
-    "compat-tools": lambda: _effects(tables.TOOL_FIELDS),
-    "compat-tool-types": lambda: _effects(tables.TOOL_TYPES),
-    "compat-blocks": lambda: _effects(tables.BLOCKS),
-    "compat-sources": lambda: _effects(tables.SOURCES),
-    "compat-block-fields": lambda: _effects(tables.BLOCK_FIELDS),
+    "compat-request": lambda: _effects(tables.PARAMETERS, "request"),
+    "compat-turns": lambda: _effects(tables.MESSAGE_FIELDS, "turn"),
+    "compat-edits": lambda: _effects(tables.EDITS, "edit"),
+    "compat-tools": lambda: _effects(tables.TOOL_FIELDS, "tool"),
+    "compat-tool-types": lambda: _effects(tables.TOOL_TYPES, "tool type"),
+    "compat-blocks": lambda: _effects(tables.BLOCKS, "block"),
+    "compat-sources": lambda: _effects(tables.SOURCES, "source"),
+    "compat-block-fields": lambda: _effects(tables.BLOCK_FIELDS, "block field"),
     "compat-message": lambda: _parts(answers.MESSAGE),
     "compat-usage": lambda: _parts(answers.USAGE),
     "compat-stop-reasons": lambda: _parts(answers.STOP_REASONS),
@@ -56,4 +73,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "compat-errors": lambda: _parts(answers.ERRORS),
     "compat-differences": _differences,
     "compat-engines": _engines,
+    "compat-abilities": _abilities,
 }

@@ -1,0 +1,70 @@
+"""Servers of each kind with a model that sees, thinks and calls, played for their dialects to ask."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from dragoman.engines.dialects import DIALECTS
+from dragoman.engines.dialects.base import Reply
+from dragoman.wire.capabilities import EngineCapabilities
+
+MODEL = "served"
+_NOT_FOUND = Reply(404, b"{}")
+
+
+def _rendered(body: dict[str, Any]) -> str:
+    """A prompt that shows everything that a template could print, in order."""
+    shown = {key: value for key, value in body.items() if key != "model"}
+    return msgspec.json.encode(shown).decode()
+
+
+_RENDERING: dict[str, Any] = {
+    "/tokenize": lambda body: {
+        "count": 1,
+        "max_model_len": 32768,
+        "tokens": [ord(c) for c in _rendered(body)],
+    },
+    "/detokenize": lambda body: {"text": "".join(map(chr, body["tokens"]))},
+}
+_LIST = {"data": [{"id": MODEL, "max_model_len": 32768}]}
+
+PLAYED: dict[str, dict[str, Any]] = {
+    "llamacpp": {
+        "/props": {
+            "default_generation_settings": {"n_ctx": 32768},
+            "modalities": {"vision": True},
+            "chat_template": "<think>",
+        },
+        "/apply-template": lambda body: {"prompt": _rendered(body)},
+    },
+    "vllm": {"/v1/models": _LIST, **_RENDERING},
+    "sglang": {
+        "/v1/models": _LIST,
+        "/server_info": {"tp_size": 1, "reasoning_parser": "qwen3"},
+        "/model_info": {"has_image_understanding": True},
+        **_RENDERING,
+    },
+    "ollama": {
+        "/api/show": {
+            "capabilities": ["tools", "vision", "thinking"],
+            "model_info": {"llama.context_length": 32768},
+        }
+    },
+    "generic": {"/v1/models": _LIST},
+}
+
+
+def able(name: str) -> EngineCapabilities:
+    """What the dialect of that name says of a capable model."""
+    replies = PLAYED[name]
+
+    async def ask(path: str, body: object) -> Reply:
+        answer = replies.get(path, _NOT_FOUND)
+        if callable(answer):
+            answer = answer(msgspec.json.decode(msgspec.json.encode(body)))
+        return answer if isinstance(answer, Reply) else Reply(200, msgspec.json.encode(answer))
+
+    return asyncio.run(DIALECTS[name]().capabilities(ask, MODEL))
