@@ -112,6 +112,13 @@ def _stream(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
         }
 
 
+def _raw_stream(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
+    raw = client.messages.with_raw_response.create(**_as_arguments(params), stream=True)
+    with raw.parse() as stream:
+        events = [event.to_dict(mode="json") for event in stream]
+    return {"events": events, "headers": {name.lower(): value for name, value in raw.headers.items()}}
+
+
 def _abandon(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
     with client.messages.stream(**params) as stream:
         return {"text": next(iter(stream.text_stream)), "aborted": True}
@@ -228,6 +235,7 @@ _OPERATIONS = {
     "cancel_batch": _cancel_batch,
     "create": _create,
     "stream": _stream,
+    "raw_stream": _raw_stream,
     "abandon": _abandon,
     "tool_runner": _tool_runner,
     "edited": _edited,

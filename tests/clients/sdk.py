@@ -31,6 +31,7 @@ class SDK(Protocol):
 
     - `create`: message, request_id, headers
     - `stream`: message, request_id, text, thinking, events (the types, in order)
+    - `raw_stream`: events (as they came, without an accumulator), headers
     - `abandon`: text up to the moment where the client went away
     - `tool_runner`: message, calls (what the `get_weather` tool was called with), sent (the bodies); `stream`
       and `thread` as the SDK takes them, and `more_tools` beside its own

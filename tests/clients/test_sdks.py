@@ -97,6 +97,20 @@ def test_stream_gives_the_same_message_as_create(sdk: SDK, serve: Serve) -> None
     assert streamed["request_id"].startswith("req_")
 
 
+def test_a_raw_stream_has_every_event_and_the_headers(sdk: SDK, serve: Serve) -> None:
+    server = serve([answer("Let me check.", calls=[("get_weather", PARIS)])])
+    got = sdk.call("raw_stream", server.url, ask(tools=[WEATHER]))
+    kinds = [event["type"] for event in got["events"]]
+    assert (kinds[0], kinds[-2:]) == ("message_start", ["message_delta", "message_stop"])
+    starts = [event for event in got["events"] if event["type"] == "content_block_start"]
+    assert [(event["index"], event["content_block"]["type"]) for event in starts] == [
+        (0, "text"),
+        (1, "tool_use"),
+    ]
+    assert got["headers"]["request-id"].startswith("req_")
+    assert got["headers"]["x-dragoman-engine"] == "scripted"
+
+
 def test_two_calls_come_home_with_their_results(sdk: SDK, serve: Serve) -> None:
     calls = [("get_weather", PARIS), ("get_weather", '{"city":  "Tokyo"}')]
     server = serve([answer("Two calls.", thinking="Both.", calls=calls), answer("21 degrees in both.")])

@@ -45,6 +45,14 @@ async function stream(job) {
   return { message, request_id: running.request_id, ...seen };
 }
 
+// The events as the SDK's raw stream gives them, without its accumulator.
+async function rawStream(job) {
+  const { data, response } = await clientFor(job).messages.create({ ...job.params, stream: true }).withResponse();
+  const events = [];
+  for await (const event of data) events.push(event);
+  return { events, headers: Object.fromEntries(response.headers) };
+}
+
 // Goes away after the first piece of text.
 async function abandon(job) {
   const running = clientFor(job).messages.stream(job.params);
@@ -166,6 +174,7 @@ const operations = {
   cancel_batch: cancelBatch,
   create,
   stream,
+  raw_stream: rawStream,
   abandon,
   tool_runner: toolRunner,
   edited,
