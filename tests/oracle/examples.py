@@ -67,6 +67,7 @@ def _edit(**edit: Any) -> Example:
     turns = []
     for number in ("1", "2"):
         turns += [assistant(thinking(number), call(f"toolu_{number}")), user(result(f"toolu_{number}"))]
+        turns += [assistant("so"), user("go on")]
     fields = {"messages": [user("hi"), *turns]}
     return Example(fields | {"context_management": {"edits": [edit]}}, fields)
 
@@ -110,7 +111,7 @@ CACHE = {"type": "ephemeral"}
 SCREEN = {"display_width_px": 8, "display_height_px": 6}
 EDITOR = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
 PAGES = base64.b64encode(pdf("One", "Two")).decode("ascii")
-DEFERRED = {"tools": [tool(), tool("g", defer_loading=True)]}
+DEFERRED = {"system": "s", "tools": [tool(), tool("g", defer_loading=True)]}
 FORMAT = {"type": "json_schema", "schema": SCHEMA}
 
 DONE_HERE = "done here"

@@ -96,6 +96,7 @@ def abilities(engine: str) -> dict[str, str]:
     return {
         "`tools`": _word(can.tools),
         "`tool_choice` that forces a call": _word(can.forced_tools),
+        "deferred tools leave the head of the prompt as it is": _word(can.unlisted_tools),
         "`output_config.format`": _word(can.structured_output),
         "`thinking` can be switched": _word(can.reasoning_switch),
         "images": _word(can.images),

@@ -16,9 +16,12 @@ _NOT_FOUND = Reply(404, b"{}")
 
 
 def _rendered(body: dict[str, Any]) -> str:
-    """A prompt that shows everything that a template could print, in order."""
-    shown = {key: value for key, value in body.items() if key != "model"}
-    return msgspec.json.encode(shown).decode()
+    """A prompt as templates make it: tools by name (the template's own arguments first), then all turns."""
+    arguments = body.get("chat_template_kwargs", {})
+    tools = arguments.pop("tools", body.get("tools", []))
+    names = [tool["function"]["name"] for tool in tools]
+    turns = [(turn["role"], turn.get("content")) for turn in body["messages"]]
+    return msgspec.json.encode([names, turns, arguments]).decode()
 
 
 _RENDERING: dict[str, Any] = {
@@ -45,6 +48,8 @@ PLAYED: dict[str, dict[str, Any]] = {
         "/v1/models": _LIST,
         "/server_info": {"tp_size": 1, "reasoning_parser": "qwen3"},
         "/model_info": {"has_image_understanding": True},
+        # it reads tools in a message, so that it sees one twice
+        "/v1/chat/completions": Reply(400, b"tool names must be unique"),
         **_RENDERING,
     },
     "ollama": {
