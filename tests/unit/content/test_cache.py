@@ -15,13 +15,18 @@ class Maker:
 
     def __init__(self, value: str = "abc") -> None:
         self.made = 0
+        self.running = 0
         self.value = value
         self.may_end = asyncio.Event()
         self.may_end.set()
 
     async def __call__(self) -> str:
         self.made += 1
-        await self.may_end.wait()
+        self.running += 1
+        try:
+            await self.may_end.wait()
+        finally:
+            self.running -= 1
         if not self.value:
             raise ValueError("nothing")
         return self.value
@@ -74,6 +79,26 @@ async def test_who_comes_meanwhile_waits_for_the_same() -> None:
     assert maker.made == 1
 
 
+async def test_what_nobody_waits_for_any_more_is_not_made() -> None:
+    kept, maker = cache(), Maker()
+    maker.may_end.clear()
+    waiting = [asyncio.create_task(kept.get("a", maker)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    # who comes right after that gets a value of its own, and not the end of the other
+    later = asyncio.create_task(kept.get("a", maker))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert maker.running == 1
+    maker.may_end.set()
+    assert await later == "abc"
+    assert maker.made == 2
+    assert await kept.get("a", maker) == "abc"
+    assert maker.made == 2
+
+
 async def test_failures_are_not_kept() -> None:
     kept, maker = cache(), Maker("")
     for _ in range(2):
@@ -104,3 +129,22 @@ async def test_the_end_ends_what_is_being_made() -> None:
     await kept.aclose()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_what_is_ending_is_not_disturbed_by_the_end() -> None:
+    kept, tidied = cache(), []
+
+    async def make() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            tidied.append("a")
+        return ""
+
+    waiting = asyncio.create_task(kept.get("a", make))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await kept.aclose()
+    assert tidied == ["a"]
