@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from dragoman.content.addresses import is_public
+from dragoman.content.media import charset_of_text
 from dragoman.content.refusal import ContentError
 from dragoman.settings import Fetch
 
@@ -105,7 +106,7 @@ class Fetcher:
         return Fetched(
             url=str(url),
             media_type=head.get_content_type(),
-            charset=head.get_content_charset(""),
+            charset=charset_of_text(head.get_content_charset("")),
             data=body.whole(),
         )
 

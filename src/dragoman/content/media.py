@@ -24,6 +24,8 @@ _TEXTS = frozenset(
         "application/csv",
     }
 )
+# Codecs of Python alone: some take hours for a few megabytes, some give what no encoder takes.
+_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -60,3 +62,11 @@ def text_of(data: bytes, charset: str = "") -> str:
         return data.decode(charset or "utf-8")
     except (UnicodeDecodeError, LookupError):
         raise ContentError(f"it is no text in {charset or 'utf-8'}") from None
+
+
+def charset_of_text(name: str) -> str:
+    """The charset that a server names; "" for what no text of the web is in, and may not be decoded."""
+    try:
+        return "" if codecs.lookup(name).name in _NO_CHARSETS else name
+    except LookupError:
+        return name

@@ -47,6 +47,25 @@ async def test_a_page_is_fetched() -> None:
         assert f"Host: files.example:{server.port}\r\n" in server.heads[0]
 
 
+@pytest.mark.parametrize(
+    "charset", ["punycode", "UTF7", "unicode_escape", "raw-unicode-escape", "idna", "undefined"]
+)
+async def test_what_only_python_calls_a_charset_is_none(charset: str) -> None:
+    # punycode takes hours for some megabytes, and the escapes give halves of surrogate pairs
+    kinds = {
+        f"/{name}": page(b"a", f"text/plain; charset={name}") for name in (charset, "koi8-r", "unheard-of")
+    }
+    async with fetching(dict(kinds)) as (fetcher, server):
+        found = [(await fetcher.get(server.url(path))).charset for path in kinds]
+    assert found == ["", "koi8-r", "unheard-of"]
+
+
+async def test_a_charset_that_cannot_be_a_name_is_no_legal_answer() -> None:
+    async with fetching({"/a": page(b"a", "text/plain; charset*=utf-8''%00")}) as (fetcher, server):
+        error = await refused(server.url("/a"), fetcher)
+    assert "no legal HTTP" in error.message
+
+
 async def test_the_client_says_nothing_about_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     answers: Answers = {"/a": page(b"x", "text/plain", "Set-Cookie: a=b"), "/b": page(b"y")}
