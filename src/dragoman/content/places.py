@@ -56,19 +56,21 @@ def _in_document(block: DocumentBlock, steps: Steps) -> Iterator[tuple[Steps, Po
 
 
 def replaced(value: Held, new: Mapping[Steps, Pointing]) -> Held:
-    """The same with other blocks in some places; only what holds these is copied."""
-    for steps, block in new.items():
-        value = _with(value, steps, block)
-    return value
+    """The same with other blocks in some places; only what holds these is copied, and that once."""
+    made: Held = _with(value, new)
+    return made
 
 
-def _with(value: Any, steps: Steps, block: Pointing) -> Any:
-    if not steps:
-        return block
-    step, rest = steps[0], steps[1:]
-    if isinstance(step, int):
-        return [*value[:step], _with(value[step], rest, block), *value[step + 1 :]]
-    return msgspec.structs.replace(value, **{step: _with(getattr(value, step), rest, block)})
+def _with(value: Any, new: Mapping[Steps, Pointing]) -> Any:
+    if () in new:
+        return new[()]
+    below: dict[str | int, dict[Steps, Pointing]] = {}
+    for (step, *rest), block in new.items():
+        below.setdefault(step, {})[tuple(rest)] = block
+    if isinstance(value, list):
+        return [_with(held, below[index]) if index in below else held for index, held in enumerate(value)]
+    changes = {str(name): _with(getattr(value, str(name)), some) for name, some in below.items()}
+    return msgspec.structs.replace(value, **changes)
 
 
 def spelled(steps: Steps) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -36,6 +36,8 @@ Request = TypeVar("Request", bound=CountTokensRequest)
 
 # As many images as the public API takes in one request.
 MOST_ADDRESSES = 100
+# Of one request's blocks: so many are not many open files, and do not stand before those of other requests.
+AT_A_TIME = 8
 # What an address led to is kept for the next turns of a conversation, which name it again.
 _FETCHED_BYTES = 64 * 1024 * 1024
 _FETCHED_SECONDS = 300.0
@@ -79,15 +81,7 @@ class ContentResolver:
         if sum(isinstance(block.source, URLSource) for block in found.values()) > MOST_ADDRESSES:
             raise InvalidRequestError(f"messages: more than {MOST_ADDRESSES} addresses to fetch")
         one = _OneRequest(self, caller, capabilities)
-        tasks = [asyncio.create_task(one.resolved(steps, block)) for steps, block in found.items()]
-        try:
-            blocks = await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            raise
-        return replaced(request, dict(zip(found, blocks, strict=True)))
+        return replaced(request, await one.all(found))
 
     async def fetch(self, url: str) -> Fetched:
         """What an address leads to; asked for again within minutes, the same."""
@@ -110,7 +104,26 @@ class _OneRequest:
         self._sees = capabilities.images
         self._left = resolver.settings.limits.body_bytes
 
-    async def resolved(self, steps: Steps, block: Pointing) -> Pointing:
+    async def all(self, found: Mapping[Steps, Pointing]) -> dict[Steps, Pointing]:
+        """The blocks that take the places of those that were found, a few at a time."""
+        blocks: dict[Steps, Pointing] = {}
+        waiting = iter(found.items())
+
+        async def work() -> None:
+            for steps, block in waiting:
+                blocks[steps] = await self._resolved(steps, block)
+
+        tasks = [asyncio.create_task(work()) for _ in range(min(AT_A_TIME, len(found)))]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+        return blocks
+
+    async def _resolved(self, steps: Steps, block: Pointing) -> Pointing:
         """The block that takes the place of one that points elsewhere."""
         path = f"{spelled(steps)}.source"
         if isinstance(block, ImageBlock):

@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
 import msgspec
 
@@ -23,6 +23,8 @@ from dragoman.errors import (
 from dragoman.settings import Files
 from dragoman.store.database import Database
 from dragoman.store.interface import FileContent, StoredFile
+
+Done = TypeVar("Done")
 
 SCHEMA = (
     """
@@ -191,11 +193,18 @@ class DiskFiles:
 
     async def open(self, file_id: str, scope: str) -> tuple[StoredFile, BinaryIO]:
         """A file to be read in pieces."""
+        file = await self._readable(file_id, scope)
+        return file, await self._off_loop(lambda: (self.folder / file_id).open("rb"), file_id)
+
+    async def _readable(self, file_id: str, scope: str) -> StoredFile:
         file = await self.get(file_id, scope)
         if file.expires is not None and file.expires <= self.clock():
             raise FileExpiredError(f"the file {file_id} has expired")
+        return file
+
+    async def _off_loop(self, work: Callable[[], Done], file_id: str) -> Done:
         try:
-            return file, await asyncio.to_thread((self.folder / file_id).open, "rb")
+            return await asyncio.to_thread(work)
         except FileNotFoundError:
             # it was deleted in this moment
             raise _unknown(file_id) from None
@@ -206,9 +215,9 @@ class DiskFiles:
 
     async def read_file(self, file_id: str, scope: str) -> FileContent:
         """A whole file."""
-        file, source = await self.open(file_id, scope)
-        with source:
-            data = await asyncio.to_thread(source.read)
+        file = await self._readable(file_id, scope)
+        # opened and read in one go: of many that wait for a thread, none is open meanwhile
+        data = await self._off_loop((self.folder / file_id).read_bytes, file_id)
         return FileContent(data=data, mime_type=file.mime_type, filename=file.filename)
 
     async def delete(self, file_id: str, scope: str) -> None:
