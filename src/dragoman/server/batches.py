@@ -61,12 +61,15 @@ class BatchesEndpoint:
                 require_json(exchange)
             limit = settings.batches.max_bytes
             seconds = settings.timeouts.body * max(1.0, limit / settings.limits.body_bytes)
-            body = await exchange.body(limit=limit, seconds=seconds)
+            # grown in place, and the params stay parts of it: so a body is in memory once
+            body = bytearray()
+            async for piece in exchange.pieces(limit=limit, seconds=seconds):
+                body += piece
             requests = decode_batch(body, most=settings.batches.max_requests, strict=settings.strict)
             batch = await self._store.create(
                 self._ids("msgbatch"),
                 exchange.scope_name,
-                [(request.custom_id, bytes(request.params)) for request in requests],
+                [(request.custom_id, request.params) for request in requests],
                 lifetime=settings.batches.expiry,
                 betas=betas_of(exchange),
                 api_version=require_version(exchange),

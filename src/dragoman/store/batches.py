@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 
+import msgspec
+
 from dragoman.errors import InvalidRequestError, NotFoundError
 from dragoman.store.database import Database
 from dragoman.store.interface import OpenBatch, PendingRequest, ResultKind, StoredBatch
@@ -62,7 +64,7 @@ class SQLiteBatches:
         self,
         batch_id: str,
         scope: str,
-        requests: Sequence[tuple[str, bytes]],
+        requests: Sequence[tuple[str, bytes | msgspec.Raw]],
         *,
         lifetime: float,
         betas: Sequence[str] = (),

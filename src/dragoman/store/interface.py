@@ -122,7 +122,7 @@ class BatchStore(Protocol):
         self,
         batch_id: str,
         scope: str,
-        requests: Sequence[tuple[str, bytes]],
+        requests: Sequence[tuple[str, bytes | msgspec.Raw]],
         *,
         lifetime: float,
         betas: Sequence[str] = (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dragoman.errors import InvalidRequestError, NotFoundError
@@ -55,6 +56,12 @@ async def test_a_batch_is_kept_with_its_requests(store: Store) -> None:
         PendingRequest(number=1, params=b'{"n":1}'),
     ]
     assert await store.batches.pending("batch_1", 1, 2) == [PendingRequest(number=2, params=b'{"n":2}')]
+
+
+async def test_params_may_be_a_part_of_a_body(store: Store) -> None:
+    params = msgspec.json.decode(bytearray(b'[{"n": 0}]'), type=list[msgspec.Raw])
+    await store.batches.create("batch_1", "ann", [("id-0", params[0])], lifetime=60)
+    assert await store.batches.pending("batch_1", -1, 2) == [PendingRequest(number=0, params=b'{"n": 0}')]
 
 
 async def test_a_request_takes_one_result_and_the_last_one_ends_the_batch(store: Store) -> None:

@@ -25,6 +25,14 @@ def test_params_are_kept_as_they_came() -> None:
     assert bytes(request.params) == b'{"b": 1.0,  "a": [ ]}'
 
 
+def test_the_params_are_parts_of_the_body_and_no_copies() -> None:
+    given = bytearray(body(ONE))
+    (request,) = decode_batch(given, most=1)
+    with pytest.raises(BufferError, match="Existing exports"):
+        given += b" "
+    assert bytes(given).count(bytes(request.params)) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

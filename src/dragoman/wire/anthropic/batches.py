@@ -100,7 +100,7 @@ class BatchLine(msgspec.Struct, kw_only=True):
     result: BatchResult
 
 
-def decode_batch(body: bytes, *, most: int, strict: bool = False) -> list[BatchRequest]:
+def decode_batch(body: bytes | bytearray, *, most: int, strict: bool = False) -> list[BatchRequest]:
     """The requests of a new batch; InvalidRequestError names the path of what is wrong.
 
     What the params hold is not looked at, only that they are objects. `most`: requests in one batch.
@@ -134,7 +134,7 @@ def _check(requests: list[BatchRequest]) -> None:
             raise InvalidRequestError(f"{path}.params: Input should be an object")
 
 
-def _refuse_unknown(body: bytes) -> None:
+def _refuse_unknown(body: bytes | bytearray) -> None:
     top = msgspec.json.decode(body, type=dict[str, Raw])
     paths = [name for name in top if name != "requests"]
     for number, members in enumerate(msgspec.json.decode(top["requests"], type=list[dict[str, Raw]])):

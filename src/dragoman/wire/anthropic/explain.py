@@ -29,7 +29,7 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`$")
 _VALUE = re.compile(r"Invalid (?:enum )?value (.*)$", re.DOTALL)
 
 
-def explain(error: Exception, kind: type, body: bytes) -> str:
+def explain(error: Exception, kind: type, body: bytes | bytearray) -> str:
     """One sentence about what the decoder refused; `kind` is the struct that the body should have been."""
     if isinstance(error, RecursionError):
         return "The request body is nested too deeply."
@@ -52,14 +52,14 @@ def _about_syntax(words: str, *, empty: bool) -> str:
     return f"The request body is not valid JSON: {words.removeprefix('JSON is malformed: ')}."
 
 
-def _about_field(words: str, path: tuple[Step, ...], kind: type, body: bytes) -> str:
+def _about_field(words: str, path: tuple[Step, ...], kind: type, body: bytes | bytearray) -> str:
     missing = _MISSING.match(words)
     if missing:
         return f"{spell((*path, missing[1]))}: Field required"
     return f"{spell(path) or 'The request body'}: {_reason(words, path, kind, body)}"
 
 
-def _reason(words: str, path: tuple[Step, ...], kind: type, body: bytes) -> str:
+def _reason(words: str, path: tuple[Step, ...], kind: type, body: bytes | bytearray) -> str:
     if types := _TYPES.match(words):
         wanted = [name for name in types[1].split(" | ") if name != "null"]
         got = f", not {_GOT_NAMES[types[2]]}" if types[2] else ""
@@ -76,7 +76,7 @@ def _reason(words: str, path: tuple[Step, ...], kind: type, body: bytes) -> str:
     return "Input is out of range" if words.endswith("out of range") else "Input is not valid"
 
 
-def _decoded(body: bytes) -> object:
+def _decoded(body: bytes | bytearray) -> object:
     """The body's value; None where the text behind what was refused is no JSON."""
     try:
         return msgspec.json.decode(body)
