@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -67,3 +68,30 @@ async def test_many_writers_in_two_databases_lose_nothing(tmp_path: Path) -> Non
     assert len(await one.run(words)) == 40
     await one.aclose()
     await other.aclose()
+
+
+@pytest.mark.parametrize("size", [300_000, 30_000_000], ids=["at the commit", "before it"])
+async def test_a_full_disk_is_said_in_the_log_and_over_when_there_is_room(tmp_path: Path, size: int) -> None:
+    database = Database(tmp_path, SCHEMA)
+    await database.run(words)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # no file may grow any more; Python ignores the signal that comes with it
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(ApiError) as caught:
+            await database.run(lambda it: it.execute("INSERT INTO words VALUES (?)", ["a" * size]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.log_detail in {"disk I/O error", "database or disk is full"}
+    await database.run(lambda it: it.execute("INSERT INTO words VALUES ('one')"))
+    assert await database.run(words) == ["one"]
+    await database.aclose()
+
+
+async def test_what_cannot_be_committed_is_undone(tmp_path: Path) -> None:
+    children = "CREATE TABLE IF NOT EXISTS children (word TEXT REFERENCES words DEFERRABLE INITIALLY DEFERRED)"
+    database = Database(tmp_path, [*SCHEMA, children])
+    with pytest.raises(ApiError):
+        await database.run(lambda it: it.execute("INSERT INTO children VALUES ('orphan')"))
+    assert await database.run(words) == []
+    await database.aclose()
