@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import random
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import httpx
 import msgspec
 import pytest
 
+from dragoman.server.run import address_of, bind, new_loop, serve
 from tests.support.fake_openai import CHAT, Answer, FakeOpenAI, Hang, Pause, Seen, reply, whole
-from tests.support.serving import Process, dragoman_process
+from tests.support.serving import Process, dragoman_process, settings_of
 
 KILLS = 50
+CREATIONS = 25
 SEED = 20_261_126
 # The engine answers at most so many requests in one life of the server: so the last kill meets work, too.
 PER_LIFE = 12
@@ -70,6 +74,44 @@ async def start(stack: ExitStack, engine: FakeOpenAI, folder: Path, *more: str) 
     return await asyncio.to_thread(stack.enter_context, dragoman_process(*command, environ=environ))
 
 
+class Life:
+    """A server in a process of its own, which is ended by SIGKILL alone.
+
+    It is forked from a process that has loaded the program already: loading it again would be most of these
+    tests' time. What it serves with is what the command serves with.
+    """
+
+    def __init__(self, engine: FakeOpenAI, folder: Path) -> None:
+        values = {
+            "engines": [{"url": engine.url, "dialect": "generic"}],
+            "state_dir": str(folder),
+            "log_level": "error",
+        }
+        ours, its = _forks.Pipe(duplex=False)
+        self._process = _forks.Process(target=live, args=(values, its), daemon=True)
+        self._process.start()
+        its.close()
+        assert ours.poll(60), "the server is not ready"
+        self.url: str = ours.recv()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join(30)
+        assert self._process.exitcode == -signal.SIGKILL
+
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload([__name__])
+
+
+def live(values: dict[str, Any], line: Connection) -> None:
+    """The whole life of a server."""
+    settings = settings_of(values)
+    sock = bind(settings)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve(settings, sock, lambda _server, _models: line.send(address_of(sock))))
+
+
 async def ended(client: httpx.AsyncClient, address: str) -> dict[str, Any]:
     """The batch, when it has ended."""
     async with asyncio.timeout(120):
@@ -99,16 +141,14 @@ async def test_fifty_kills_lose_nothing_and_answer_nothing_twice(tmp_path: Path)
         paths = []
         for life in range(KILLS):
             engine.left = PER_LIFE
-            with ExitStack() as stack:
-                process = await start(stack, engine, tmp_path)
-                if not life:
-                    for some in names:
-                        made = await client.post(f"{process.url}/v1/messages/batches", json=batch_of(some))
-                        paths.append(f"/v1/messages/batches/{made.json()['id']}")
-                # at a moment anywhere from before the first request to after the last one of this life
-                await asyncio.sleep(chance.uniform(0, 0.12))
-                process.signal(signal.SIGKILL)
-                assert (await asyncio.to_thread(process.ended))[0] == -signal.SIGKILL
+            server = await asyncio.to_thread(Life, engine, tmp_path)
+            if not life:
+                for some in names:
+                    made = await client.post(f"{server.url}/v1/messages/batches", json=batch_of(some))
+                    paths.append(f"/v1/messages/batches/{made.json()['id']}")
+            # at a moment anywhere from before the first request to after the last one of this life
+            await asyncio.sleep(chance.uniform(0, 0.12))
+            await asyncio.to_thread(server.kill)
         engine.left = 10 * REQUESTS
         with ExitStack() as stack:
             process = await start(stack, engine, tmp_path)
@@ -116,6 +156,43 @@ async def test_fifty_kills_lose_nothing_and_answer_nothing_twice(tmp_path: Path)
                 await check(client, await ended(client, process.url + path), some)
         # the kills did meet work: what was in flight ran once more
         assert len(engine.chats) > REQUESTS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_batch_whose_creation_is_killed_is_whole_or_not_there(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    names = [f"r{number}" for number in range(20)]
+    body = msgspec.json.encode(batch_of(names))
+    told = set()
+    async with Echo(0) as engine, httpx.AsyncClient(timeout=60) as client:
+        for _ in range(CREATIONS):
+            server = await asyncio.to_thread(Life, engine, tmp_path)
+            path = f"{server.url}/v1/messages/batches"
+            making = [asyncio.create_task(post(client, path, body)) for _ in range(4)]
+            await asyncio.sleep(chance.uniform(0, 0.04))
+            await asyncio.to_thread(server.kill)
+            told |= {batch for batch in await asyncio.gather(*making) if batch}
+        engine.left = CREATIONS * 4 * len(names)
+        with ExitStack() as stack:
+            process = await start(stack, engine, tmp_path)
+            found = (await client.get(f"{process.url}/v1/messages/batches?limit=1000")).json()["data"]
+            # some creations were killed before they were answered, and some after that
+            assert told <= {batch["id"] for batch in found}
+            assert 0 < len(told) < 4 * CREATIONS
+            for batch in found:
+                address = f"{process.url}/v1/messages/batches/{batch['id']}"
+                await check(client, await ended(client, address), names)
+
+
+async def post(client: httpx.AsyncClient, path: str, body: bytes) -> str:
+    """The id of the batch that was made; "" where the server did not live to tell."""
+    try:
+        made = await client.post(path, content=body, headers={"content-type": "application/json"})
+    except httpx.TransportError:
+        return ""
+    batch: str = made.json()["id"]
+    return batch
 
 
 @pytest.mark.slow
