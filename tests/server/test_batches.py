@@ -17,7 +17,7 @@ from dragoman.server.app import create_app
 from dragoman.settings import Settings
 from dragoman.wire.openai import ChatRequest
 from tests.server.conftest import Serve
-from tests.server.http import REQUEST, error_of, eventually
+from tests.server.http import REQUEST, STREAMED, connected, error_of, eventually, post_bytes
 from tests.support.serving import serving
 
 
@@ -240,6 +240,23 @@ def test_a_batch_goes_on_with_the_next_server(tmp_path: Path) -> None:
     with serving(ScriptedInferenceEngine(echo), state_dir=str(tmp_path)) as second:
         done = ended(second.url, made)
         assert lines(httpx.get(done["results_url"]))["b"]["message"]["content"][0]["text"] == "echo b"
+
+
+def test_a_server_that_is_stopping_begins_nothing_again(serve: Serve, tmp_path: Path) -> None:
+    server = serve(slow, state_dir=str(tmp_path), timeouts={"shutdown": 2.0})
+    made = create(server.url, "a")
+    assert eventually(lambda: len(server.engine.calls) == 1)
+    address = f"{server.url}/v1/messages/batches/{made['id']}"
+    with connected(server.url) as sock, httpx.Client() as client:
+        # its answer keeps the server until its time is over
+        sock.sendall(post_bytes(server.url, STREAMED))
+        assert eventually(lambda: len(server.engine.calls) == 2)
+        client.get(address)
+        server.running.begin_stop()
+        assert eventually(lambda: server.engine.calls[0].outcome == "cancelled")
+        assert client.get(address).json()["processing_status"] == "in_progress"
+        server.running.stop()
+    assert len(server.engine.calls) == 2
 
 
 def test_a_mounted_app_goes_on_when_it_is_asked(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class BatchesEndpoint:
                 betas=betas_of(exchange),
                 api_version=require_version(exchange),
             )
-            self._runner.wake()
+            self._wake()
             exchange.notes["batch"] = batch.id
             await self._respond(exchange, batch)
 
@@ -95,13 +95,14 @@ class BatchesEndpoint:
 
     async def get(self, exchange: Exchange) -> None:
         """A batch as it stands; who asks wants it to go on, also where nobody started that."""
-        self._runner.start()
+        if not self._traffic.draining:
+            self._runner.start()
         await self._respond(exchange, await self._store.get(_id(exchange), exchange.scope_name))
 
     async def cancel(self, exchange: Exchange) -> None:
         """Lets nothing more of a batch begin."""
         batch = await self._store.cancel(_id(exchange), exchange.scope_name)
-        self._runner.wake()
+        self._wake()
         await self._respond(exchange, batch)
 
     async def delete(self, exchange: Exchange) -> None:
@@ -128,6 +129,11 @@ class BatchesEndpoint:
                 last = rows[-1][0]
                 await exchange.write(b"".join(_line(name, result) for _, name, result in rows))
             await exchange.end()
+
+    def _wake(self) -> None:
+        """Lets the runner look at once; one that was ended with the server does not begin again."""
+        if not self._traffic.draining:
+            self._runner.wake()
 
     async def _respond(self, exchange: Exchange, batch: StoredBatch) -> None:
         await exchange.respond(200, msgspec.json.encode(_shown(batch, exchange)))
