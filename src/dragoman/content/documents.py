@@ -38,13 +38,20 @@ class PdfDocument(msgspec.Struct, frozen=True):
     has_text: bool
 
 
+def size_of(document: PdfDocument) -> int:
+    """How long the blocks of a document are."""
+    return sum(
+        len(block.text if isinstance(block, TextBlock) else _data_of(block)) for block in document.pages
+    )
+
+
 class PdfReader:
     """Reads PDFs under the settings' limits. The same bytes give the same blocks."""
 
     def __init__(self, settings: Documents) -> None:
         self._settings = settings
         self.pool = WorkerPool(max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // 2)))
-        self._cache: Cache[PdfDocument] = Cache(_size_of, max_bytes=_CACHED_BYTES)
+        self._cache: Cache[PdfDocument] = Cache(size_of, max_bytes=_CACHED_BYTES)
 
     async def read(self, data: bytes | str, *, images: bool) -> PdfDocument:
         """The pages of a PDF, given as bytes or in base64; `ContentError` says what is wrong with it."""
@@ -84,12 +91,6 @@ def _block(number: int, page: Page) -> PageBlock:
         data = base64.b64encode(page.data).decode("ascii")
         return ImageBlock(source=Base64Source(data=data, media_type=page.media_type))
     return TextBlock(text=page.text or f"[page {number} has no text]")
-
-
-def _size_of(document: PdfDocument) -> int:
-    return sum(
-        len(block.text if isinstance(block, TextBlock) else _data_of(block)) for block in document.pages
-    )
 
 
 def _data_of(block: ImageBlock) -> str:

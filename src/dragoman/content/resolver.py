@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from dragoman.content.cache import Cache
-from dragoman.content.documents import PdfReader
+from dragoman.content.documents import PdfReader, size_of
 from dragoman.content.fetch import Fetched, Fetcher
 from dragoman.content.media import PDF, image_type, is_pdf, is_text, text_of
 from dragoman.content.places import Pointing, Steps, pointing, replaced, spelled
@@ -38,6 +38,8 @@ Request = TypeVar("Request", bound=CountTokensRequest)
 MOST_ADDRESSES = 100
 # Of one request's blocks: so many are not many open files, and do not stand before those of other requests.
 AT_A_TIME = 8
+# Of the pages of all its documents: a small PDF can have large pages, and a request many small PDFs.
+MOST_PAGES = 256 * 1024 * 1024
 # What an address led to is kept for the next turns of a conversation, which name it again.
 _FETCHED_BYTES = 64 * 1024 * 1024
 _FETCHED_SECONDS = 300.0
@@ -103,6 +105,7 @@ class _OneRequest:
         self._caller = caller
         self._sees = capabilities.images
         self._left = resolver.settings.limits.body_bytes
+        self._pages_left = MOST_PAGES
 
     async def all(self, found: Mapping[Steps, Pointing]) -> dict[Steps, Pointing]:
         """The blocks that take the places of those that were found, a few at a time."""
@@ -178,6 +181,11 @@ class _OneRequest:
                 raise ContentError("none of its pages has text, and the model does not take images")
         except ContentError as error:
             raise InvalidRequestError(f"{path}: the PDF cannot be read: {error.message}") from None
+        self._pages_left -= size_of(document)
+        if self._pages_left < 0:
+            raise InvalidRequestError(
+                f"{path}: the pages of all PDFs of the request are more than {MOST_PAGES} bytes"
+            )
         return ContentSource(list(document.pages))
 
     async def _bytes(self, source: FileSource | URLSource, path: str) -> tuple[str, bytes, str, str]:

@@ -13,7 +13,7 @@ import pytest
 
 from dragoman.content import resolver as resolvers
 from dragoman.content.fetch import Fetcher
-from dragoman.content.resolver import AT_A_TIME, ContentResolver
+from dragoman.content.resolver import ContentResolver
 from dragoman.errors import InvalidRequestError, NotFoundError
 from dragoman.settings import Settings
 from dragoman.store.interface import FileContent
@@ -231,27 +231,6 @@ async def test_one_refusal_ends_the_rest(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(InvalidRequestError, match=r"messages\.0\.content\.3\.source\.media_type"):
             await resolved(resolver, request(*blocks))
         assert len(asyncio.all_tasks()) <= 1 + len(blocks)
-
-
-async def test_of_one_request_a_few_blocks_are_resolved_at_a_time() -> None:
-    running = most = 0
-
-    async def counted(file_id: str, scope: str) -> FileContent:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0)
-        running -= 1
-        return stored(file_id.encode(), "text/plain")
-
-    names = [f"file_{number}" for number in range(3 * AT_A_TIME)]
-    async with resolving() as resolver:
-        resolver.read_file = counted
-        found = await resolved(
-            resolver, request(*(pointing("document", type="file", file_id=name) for name in names))
-        )
-    assert [block["source"]["data"] for block in found["messages"][0]["content"]] == names
-    assert most == AT_A_TIME
 
 
 # ---- files ----

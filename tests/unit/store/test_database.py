@@ -89,9 +89,9 @@ async def test_a_full_disk_is_said_in_the_log_and_over_when_there_is_room(tmp_pa
 
 
 async def test_what_cannot_be_committed_is_undone(tmp_path: Path) -> None:
-    children = "CREATE TABLE IF NOT EXISTS children (word TEXT REFERENCES words DEFERRABLE INITIALLY DEFERRED)"
-    database = Database(tmp_path, [*SCHEMA, children])
+    links = "CREATE TABLE IF NOT EXISTS links (word TEXT REFERENCES words DEFERRABLE INITIALLY DEFERRED)"
+    database = Database(tmp_path, [*SCHEMA, links])
     with pytest.raises(ApiError):
-        await database.run(lambda it: it.execute("INSERT INTO children VALUES ('orphan')"))
+        await database.run(lambda it: it.execute("INSERT INTO links VALUES ('orphan')"))
     assert await database.run(words) == []
     await database.aclose()
