@@ -16,6 +16,8 @@ Result = TypeVar("Result")
 FILE_NAME = "store.sqlite3"
 # How long a writer waits for another process, in milliseconds.
 _PATIENCE = 10_000
+# How much of the write-ahead log stays on the disk when its content is in the database, in bytes.
+_KEPT_LOG = 8 * 1024 * 1024
 
 
 class Database:
@@ -76,6 +78,8 @@ class Database:
             # a commit that was acknowledged is on the disk, also after a power cut
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            # a large batch does not leave its size beside the database as well
+            connection.execute(f"PRAGMA journal_size_limit = {_KEPT_LOG}")
             for statement in self._schema:
                 connection.execute(statement)
         except BaseException:

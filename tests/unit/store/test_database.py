@@ -95,3 +95,12 @@ async def test_what_cannot_be_committed_is_undone(tmp_path: Path) -> None:
         await database.run(lambda it: it.execute("INSERT INTO links VALUES ('orphan')"))
     assert await database.run(words) == []
     await database.aclose()
+
+
+async def test_what_was_large_once_does_not_stay_on_the_disk_twice(tmp_path: Path) -> None:
+    database = Database(tmp_path, SCHEMA)
+    await database.run(lambda it: it.execute("INSERT INTO words VALUES (?)", ["a" * 20_000_000]))
+    await database.run(lambda it: it.execute("INSERT INTO words VALUES ('two')"))
+    await database.run(lambda it: it.execute("INSERT INTO words VALUES ('three')"))
+    assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size <= 8 * 1024 * 1024
+    await database.aclose()
