@@ -99,8 +99,10 @@ class BatchRunner:
                 log(logging.WARNING, "batches cannot go on now", {"detail": error.log_detail})
             except Exception as error:  # noqa: BLE001 - whatever fails, the next look may do better
                 log(logging.ERROR, "batches cannot go on now", {}, error)
+            # not `wait_for`: up to Python 3.11 it forgets that it was cancelled when what it waits for comes
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._pause())
+                async with asyncio.timeout(self._pause()):
+                    await self._wake.wait()
 
     def _pause(self) -> float:
         """How long nothing has to be looked at, unless something happens."""

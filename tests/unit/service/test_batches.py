@@ -279,6 +279,17 @@ async def test_what_is_in_flight_at_the_end_runs_again_after_it(bench: MakeBench
     assert (await second.results())["r"]["message"]["content"][0]["text"] == "echo r"
 
 
+@pytest.mark.parametrize("ticks", range(5))
+async def test_a_runner_that_is_woken_while_it_is_ended_does_end(bench: MakeBench, ticks: int) -> None:
+    it = bench()
+    it.runner.start()
+    await asyncio.sleep(0.05)
+    it.runner.wake()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(it.runner.aclose(), 10)
+
+
 async def test_one_runner_works_and_another_takes_over_when_it_ends(bench: MakeBench) -> None:
     first = bench(lambda _: Script(steps=[Hang()]))
     await first.create("r")
