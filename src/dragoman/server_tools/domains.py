@@ -38,16 +38,19 @@ def _lies_in(url: str, domain: str) -> bool:
 def was_named(url: str, messages: Iterable[ChatMessage]) -> bool:
     """Whether a user's turn or a tool's result names an address, but for what follows a `#`."""
     wanted = _plain(url)
-    return any(wanted in _spellings(found) for text in _texts(messages) for found in _URL.findall(text))
+    return any(_names(found, wanted) for text in _texts(messages) for found in _URL.findall(text))
 
 
-def _spellings(found: str) -> set[str]:
-    """An address in a text, and the same without the marks behind it."""
-    spellings = {_plain(found)}
-    while found and found[-1] in _TRAILING:
-        found = found[:-1]
-        spellings.add(_plain(found))
-    return spellings
+def _names(found: str, wanted: str) -> bool:
+    """Whether an address in a text is the wanted one, with or without the marks behind it.
+
+    Texts come from anywhere: no more is compared than the two ends that may fit, however many marks follow.
+    """
+    if _plain(found) == wanted:
+        return True
+    least = len(found.rstrip(_TRAILING))
+    ends = (end for end in (len(wanted), len(wanted) + 1) if least <= end < len(found))
+    return any(_plain(found[:end]) == wanted for end in ends)
 
 
 def _plain(url: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from dragoman.server_tools.domains import is_allowed, was_named
@@ -55,6 +57,11 @@ def said(text: str, role: str = "user") -> list[ChatMessage]:
         ("https://a.example/x#part", "https://a.example/x", True),
         ("https://a.example/x", "https://a.example/x#part", True),
         ("https://a.example/x_(y)", "https://a.example/x_(y)", True),
+        ("https://a.example/x_(y).", "https://a.example/x_(y)", True),
+        ("https://a.example/).", "https://a.example", True),
+        ("https://a.example/x#)._", "https://a.example/x", True),
+        ("https://a.example/x__", "https://a.example/x_", True),
+        ("https://a.example/x__y", "https://a.example/x_", False),
         ("https://a.example/x", "https://a.example/", False),
         ("https://a.example/x", "https://a.example/x?leak=1", False),
         ("https://a.example/xy", "https://a.example/x", False),
@@ -76,3 +83,15 @@ def test_only_users_and_tools_name_addresses() -> None:
 def test_texts_among_images_count() -> None:
     parts: list[Part] = [ImagePart(ImageURL("data:,")), TextPart("see https://a.example/x")]
     assert was_named("https://a.example/x", [ChatMessage(role="user", content=parts)])
+
+
+def test_marks_without_end_are_not_spelled_out() -> None:
+    text = "https://a.example/x" + "_" * 40_000
+    tracemalloc.start()
+    try:
+        assert not was_named("https://b.example/", said(text))
+        assert was_named("https://a.example/x__", said(text))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 50 * len(text)
