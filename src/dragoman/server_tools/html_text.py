@@ -1,8 +1,12 @@
-"""HTML as text: what a reader sees, one block per line."""
+"""HTML as text: what a reader sees, one block per line.
+
+Also a program, from HTML to a line that is its title, and its text; so it needs the standard library alone.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from html.parser import HTMLParser
 from typing import NamedTuple
 
@@ -71,3 +75,8 @@ class _Reader(HTMLParser):
             self.title.append(data)
         elif not self._unseen:
             self.pieces.append(data)
+
+
+if __name__ == "__main__":
+    found = text_of(sys.stdin.buffer.read().decode(errors="replace"))
+    sys.stdout.buffer.write("\n".join(found).encode(errors="replace"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from dragoman.server_tools.apart import run_apart
 from dragoman.server_tools.base import ServerToolError
 from dragoman.server_tools.ranking import Ranking
 from dragoman.wire.openai import ChatTool
@@ -16,6 +15,7 @@ from dragoman.wire.openai import ChatTool
 _MOST_FOUND = 5
 _LONGEST_PATTERN = 200
 _SECONDS = 5.0
+_NO_PATTERN = 3
 # A pattern comes from the model, and one that never ends cannot be stopped inside this process.
 _PROGRAM = """
 import json, re, sys
@@ -57,23 +57,10 @@ async def _matching(pattern: str, texts: list[str]) -> list[int]:
         raise ServerToolError("invalid_tool_input", f"a pattern has at most {_LONGEST_PATTERN} characters")
     if not texts:
         return []
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", _PROGRAM),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(_SECONDS):
-            out, _ = await process.communicate(msgspec.json.encode([pattern, texts]))
-    except TimeoutError:
-        raise ServerToolError("execution_time_exceeded", "the expression takes too long") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode == 3:
+    data = msgspec.json.encode([pattern, texts])
+    status, out = await run_apart("-c", _PROGRAM, data=data, seconds=_SECONDS)
+    if status == _NO_PATTERN:
         raise ServerToolError("invalid_tool_input", "the expression is none of Python's")
-    if process.returncode:
-        raise ServerToolError("unavailable", f"the search ended with status {process.returncode}")
+    if status:
+        raise ServerToolError("unavailable", f"the search ended with status {status}")
     return msgspec.json.decode(out, type=list[int])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+from dragoman.server_tools import html_text
 from dragoman.server_tools.html_text import text_of
 
 PAGE = """<!doctype html><html><head><title> A  &amp; B
@@ -25,3 +29,9 @@ def test_a_fragment_is_read_too() -> None:
 
 def test_an_unseen_part_ends_with_what_holds_it() -> None:
     assert text_of("<object><iframe>x</object>after</title>") == ("", "after")
+
+
+def test_it_is_a_program_that_needs_no_library() -> None:
+    command = [sys.executable, "-I", "-S", html_text.__file__]
+    out = subprocess.run(command, input=PAGE.encode(), capture_output=True, check=True)
+    assert out.stdout.decode() == "\n".join(text_of(PAGE))

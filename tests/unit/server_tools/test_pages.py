@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dragoman.server_tools import Page, ServerToolError
+from dragoman.server_tools import Page, ServerToolError, pages
 from dragoman.server_tools.pages import PageFetch
 
 URL = "https://a.example/"
@@ -37,6 +37,10 @@ def fetch_of(got: Got, **more: Any) -> PageFetch:
         (Got("application/xhtml+xml", b"<p>a"), None, "a"),
         (Got("text/plain", "caf\u00e9".encode("latin-1"), "latin-1"), None, "caf\u00e9"),
         (Got("text/plain", b"a\xff", "no-such-charset"), None, "a\ufffd"),
+        # by the letter of its name this would take time by the square of the length
+        (Got("text/plain", b"a-b9", "punycode"), None, "a-b9"),
+        (Got("text/plain", b"a", "idna"), None, "a"),
+        (Got("text/html", b"<title>&#xd800;</title>\xff+2AA-", "utf-7"), "\ufffd", "\ufffd?"),
         (Got("application/json", b"{}"), None, "{}"),
         (Got("application/ld+json", b"{}"), None, "{}"),
     ],
@@ -63,3 +67,17 @@ async def test_what_is_no_text_is_refused() -> None:
         "unsupported_content_type",
         "image/png cannot be read",
     )
+
+
+async def test_a_page_that_is_not_read_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_SECONDS", 0.5)
+    with pytest.raises(ServerToolError) as refused:
+        await fetch_of(Got("text/html", b"<a " * 200_000)).fetch(URL)
+    assert "0.5 s" in refused.value.detail
+
+
+async def test_a_reading_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages.html_text, "__file__", "/no/such/file.py")
+    with pytest.raises(ServerToolError) as refused:
+        await fetch_of(Got("text/html", b"<p>a")).fetch(URL)
+    assert refused.value.code == "unavailable"
