@@ -7,12 +7,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import get_args
+from itertools import islice
+from typing import TypeVar, get_args
 
 import msgspec
 
 from dragoman.observe.logs import log
-from dragoman.server_tools.base import SearchScope, ServerToolError, ServerTools
+from dragoman.server_tools.base import Hit, Page, SearchScope, ServerToolError, ServerTools
 from dragoman.server_tools.domains import is_allowed, was_named
 from dragoman.server_tools.tool_search import find_tools
 from dragoman.translate.order import ServerCall
@@ -24,6 +25,10 @@ _LONGEST_QUERY = 1024
 _LONGEST_URL = 2048
 _LETTERS_PER_TOKEN = 4
 _LONGEST_PAGE = 400_000
+_LONGEST_TITLE = 500
+# Of one search: more than any engine gives, so that none can fill the model's context.
+_MOST_HITS = 20
+_LONGEST_HIT = 10_000
 # Backends have limits of their own; one that forgot them must not hold an answer for ever.
 _SECONDS = 120.0
 _CODES: dict[Kind, tuple[str, ...]] = {
@@ -31,6 +36,9 @@ _CODES: dict[Kind, tuple[str, ...]] = {
     "web_fetch": get_args(out.WebFetchErrorCode),
     "tool_search": get_args(out.ToolSearchErrorCode),
 }
+
+
+Found = TypeVar("Found", Hit, Page)
 
 
 class ToolRun:
@@ -87,6 +95,12 @@ class ToolRun:
         except ServerToolError as error:
             code = error.code if error.code in _CODES[tool.kind] else "unavailable"
             self._note(tool, code, error.detail or error.code)
+        except asyncio.CancelledError as error:
+            if _is_to_end():
+                raise
+            # a task of the backend's own was cancelled, not the answer
+            code = "unavailable"
+            self._note(tool, code, type(error).__name__, error)
         except Exception as error:  # noqa: BLE001 - a backend's own failure must not fail the answer
             code = "unavailable"
             self._note(tool, code, type(error).__name__, error)
@@ -113,18 +127,18 @@ class ToolRun:
             location=tool.user_location,
         )
         hits = await self._tools.web_search.search(query, scope)
+        allowed = (hit for hit in hits if is_allowed(hit.url, tool))
         return out.WebSearchToolResultOut(
-            call.our_id,
-            [
-                out.WebSearchHitOut(
-                    title=_unicode(hit.title),
-                    url=_unicode(hit.url),
-                    encrypted_content=self._seal(_unicode(hit.text)),
-                    page_age=hit.age,
-                )
-                for hit in hits
-                if is_allowed(hit.url, tool)
-            ],
+            call.our_id, [self._hit(hit) for hit in islice(allowed, _MOST_HITS)]
+        )
+
+    def _hit(self, hit: Hit) -> out.WebSearchHitOut:
+        hit = _proper(hit)
+        return out.WebSearchHitOut(
+            title=_cut(hit.title, _LONGEST_TITLE),
+            url=hit.url,
+            encrypted_content=self._seal(_cut(hit.text, _LONGEST_HIT)),
+            page_age=hit.age,
         )
 
     async def _fetch(
@@ -139,13 +153,14 @@ class ToolRun:
         if not was_named(url, messages):
             raise ServerToolError("url_not_in_prior_context")
         assert self._tools.web_fetch is not None, "a tool is declared only where it runs"
-        page = await self._tools.web_fetch.fetch(url)
+        page = _proper(await self._tools.web_fetch.fetch(url))
         if not is_allowed(page.url, tool):
             raise ServerToolError("url_not_allowed", "it leads to a domain that the request shuts out")
-        text = _cut(_unicode(page.text), tool.max_content_tokens)
+        most = tool.max_content_tokens
+        longest = _LONGEST_PAGE if most is None else min(most * _LETTERS_PER_TOKEN, _LONGEST_PAGE)
         document = out.DocumentOut(
-            source=out.PlainTextOut(text),
-            title=None if page.title is None else _unicode(page.title),
+            source=out.PlainTextOut(_cut(page.text, longest)),
+            title=None if page.title is None else _cut(page.title, _LONGEST_TITLE),
             citations=out.CitationsOut(enabled=True) if tool.citations else None,
         )
         when = self._now().isoformat(timespec="seconds")
@@ -165,15 +180,29 @@ def _argument(call: ServerCall, name: str) -> str:
     return value.strip()
 
 
-def _cut(text: str, tokens: int | None) -> str:
-    """As much of a page as the request wants, and never more than a model can use; the rest is spoken of."""
-    most = _LONGEST_PAGE if tokens is None else min(tokens * _LETTERS_PER_TOKEN, _LONGEST_PAGE)
+def _is_to_end() -> bool:
+    """Whether it is the running task that was cancelled, and not something it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _cut(text: str, most: int) -> str:
+    """As much of a text as a model can use; the rest is spoken of."""
     return text if len(text) <= most else f"{text[:most]}\n[cut here: {len(text) - most} more characters]"
 
 
+def _proper(found: Found) -> Found:
+    """What a backend gave, where it is what it says; without halves of surrogate pairs, which no answer can hold.
+
+    Structs take any values: a wrong one has to fail here, not where the answer is written.
+    """
+    members = msgspec.structs.asdict(found)
+    texts = {key: _unicode(value) for key, value in members.items() if isinstance(value, str)}
+    return msgspec.convert(members | texts, type=type(found))
+
+
 def _unicode(text: str) -> str:
-    """The text without halves of surrogate pairs, which no answer can hold."""
-    return text.encode(errors="replace").decode()
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _failed(call: ServerCall, tool: ServerTool, code: str) -> out.ServerResultOut:

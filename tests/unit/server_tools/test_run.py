@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
-from dragoman.server_tools import Hit, Page, ServerToolError, ServerTools, run
+from dragoman.server_tools import Hit, Page, SearchScope, ServerToolError, ServerTools, run
 from dragoman.server_tools.run import ToolRun
 from dragoman.translate.order import ServerCall
 from dragoman.translate.server_tools import Kind, ServerTool
@@ -148,3 +149,48 @@ async def test_a_search_for_tools_fails_with_its_own_codes() -> None:
         "error_code": "invalid_tool_input",
         "error_message": None,
     }
+
+
+WRONG: Any = 3
+
+
+@pytest.mark.parametrize(
+    "hits", [None, WRONG, "abc", [WRONG], [Hit(title="A", url=URL, age=WRONG)], [Hit(title="A", url=WRONG)]]
+)
+async def test_what_is_no_hit_is_a_failure(hits: Any) -> None:
+    assert await searched(hits) == {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+
+
+@pytest.mark.parametrize(
+    "page", [Page(url=WRONG, text=""), Page(url=URL, text=WRONG), Page(url=URL, text="", title=WRONG)]
+)
+async def test_what_is_no_page_is_a_failure(page: Page) -> None:
+    assert (await fetched(page=page))["error_code"] == "unavailable"
+
+
+async def test_every_text_of_a_backend_is_unicode() -> None:
+    (hit,) = await searched([Hit(title="A\ud800", url=f"{URL}\ud800", text="\ud800", age="\ud800")])
+    assert [hit["title"], hit["url"], hit["encrypted_content"], hit["page_age"]] == [
+        "A?",
+        f"{URL}?",
+        "sealed ?",
+        "?",
+    ]
+    page = await fetched(page=Page(url=f"{URL}\ud800", text="\ud800", title="\ud800"))
+    assert (page["url"], page["content"]["title"], page["content"]["source"]["data"]) == (f"{URL}?", "?", "?")
+
+
+async def test_no_search_fills_the_context() -> None:
+    hits = await searched([Hit(title="A" * 1_000, url=URL, text="x" * 1_000_000)] * 1_000)
+    assert len(hits) == 20
+    assert hits[0]["title"].endswith("[cut here: 500 more characters]")
+    assert len(hits[0]["encrypted_content"]) < 10_100
+
+
+async def test_a_backend_that_cancels_itself_is_a_failure() -> None:
+    class Cancelled:
+        async def search(self, query: str, scope: SearchScope) -> list[Hit]:
+            raise asyncio.CancelledError
+
+    given = await ran(ServerTools(web_search=Cancelled()), "web_search", {"query": "q"})
+    assert given["error_code"] == "unavailable"
