@@ -31,6 +31,8 @@ _MOST_HITS = 20
 _LONGEST_HIT = 10_000
 # Backends have limits of their own; one that forgot them must not hold an answer for ever.
 _SECONDS = 120.0
+# A model may call any number of tools in a breath; no more of them run at a time.
+_AT_ONCE = 8
 _CODES: dict[Kind, tuple[str, ...]] = {
     "web_search": get_args(out.WebSearchErrorCode),
     "web_fetch": get_args(out.WebFetchErrorCode),
@@ -64,11 +66,12 @@ class ToolRun:
         self._now = now
         self._request_id = request_id
         self._uses: Counter[str] = Counter()
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def run(
         self, calls: Sequence[ServerCall], messages: Sequence[ChatMessage]
     ) -> list[out.ServerResultOut]:
-        """The results of a round's calls, which run at the same time; `messages` is what was said before."""
+        """The results of a round's calls, some of which run at a time; `messages` is what was said before."""
         over = [self._is_over(call) for call in calls]
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -90,7 +93,7 @@ class ToolRun:
         try:
             if is_over:
                 raise ServerToolError("max_uses_exceeded")
-            async with asyncio.timeout(_SECONDS):
+            async with self._room, asyncio.timeout(_SECONDS):
                 return await self._given(call, tool, messages)
         except ServerToolError as error:
             code = error.code if error.code in _CODES[tool.kind] else "unavailable"

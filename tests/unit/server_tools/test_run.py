@@ -194,3 +194,25 @@ async def test_a_backend_that_cancels_itself_is_a_failure() -> None:
 
     given = await ran(ServerTools(web_search=Cancelled()), "web_search", {"query": "q"})
     assert given["error_code"] == "unavailable"
+
+
+async def test_no_more_than_some_calls_run_at_a_time() -> None:
+    class Counting:
+        running = most = 0
+
+        async def search(self, query: str, scope: SearchScope) -> list[Hit]:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await asyncio.sleep(0)
+            self.running -= 1
+            return [Hit(title=query, url=URL)]
+
+    search = Counting()
+    tools = ServerTools(web_search=search)
+    declared = {"web_search": ServerTool(name="web_search", kind="web_search")}
+    calls = [ServerCall(f"srvtoolu_{n}", "web_search", f'{{"query":"{n}"}}') for n in range(50)]
+    results = await ToolRun(tools, declared, [], seal=str, now=datetime.now).run(calls, NAMED)
+    assert [msgspec.to_builtins(result)["content"][0]["title"] for result in results] == [
+        str(n) for n in range(50)
+    ]
+    assert search.most == 8
