@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import aiohttp
 import msgspec
 
@@ -14,13 +17,13 @@ _HEADERS = {"Accept": "application/json", "User-Agent": "dragoman"}
 
 class _Result(msgspec.Struct):
     url: str
-    title: str = ""
+    title: str | None = None
     content: str | None = None
     publishedDate: str | None = None  # noqa: N815 - the name of the wire
 
 
 class _Answer(msgspec.Struct):
-    results: list[_Result] = []
+    results: list[msgspec.Raw] = []
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -43,10 +46,7 @@ class SearXNG:
             raise ServerToolError("unavailable", f"SearXNG: {type(error).__name__}") from error
         except msgspec.DecodeError as error:
             raise ServerToolError("unavailable", f"SearXNG sent what is no answer: {error}") from error
-        return [
-            Hit(title=hit.title or hit.url, url=hit.url, text=hit.content or "", age=hit.publishedDate)
-            for hit in found.results[:_MOST_HITS]
-        ]
+        return list(islice(_hits(found.results), _MOST_HITS))
 
     async def _get(self, words: str) -> bytes:
         params = {"q": words, "format": "json"}
@@ -66,3 +66,13 @@ class SearXNG:
             if len(body) > _LARGEST:
                 raise ServerToolError("unavailable", "SearXNG sent too much")
             return body
+
+
+def _hits(results: list[msgspec.Raw]) -> Iterator[Hit]:
+    """The results that lead anywhere; its many engines may add some that do not."""
+    for result in results:
+        try:
+            hit = msgspec.json.decode(result, type=_Result)
+        except msgspec.ValidationError:
+            continue
+        yield Hit(title=hit.title or hit.url, url=hit.url, text=hit.content or "", age=hit.publishedDate)

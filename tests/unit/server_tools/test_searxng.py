@@ -66,7 +66,7 @@ async def test_its_results_are_hits() -> None:
         (web.Response(status=302, headers={"location": "http://127.0.0.1:9/"}), "unavailable", "302"),
         (web.Response(status=500), "unavailable", "500"),
         (web.Response(text="<html>"), "unavailable", "no answer"),
-        (web.json_response({"results": [{"title": "no address"}]}), "unavailable", "no answer"),
+        (web.json_response({"results": 3}), "unavailable", "no answer"),
         (web.Response(body=b" " * (4 * 1024 * 1024 + 1)), "unavailable", "too much"),
     ],
 )
@@ -76,6 +76,14 @@ async def test_what_is_no_answer_is_an_error(answer: web.Response, code: str, de
             await SearXNG(url, seconds=5).search("q", SearchScope())
     assert failed.value.code == code
     assert detail in failed.value.detail
+
+
+async def test_results_that_lead_nowhere_are_left_out() -> None:
+    odd = [{"title": "no address"}, {"url": None}, "x", {"url": "https://c.example/", "title": None}]
+    results = {"results": [*odd, {"url": "https://d.example/", "title": "D", "publishedDate": 3}] * 9}
+    async with searxng(lambda _: web.json_response(results)) as url:
+        hits = await SearXNG(url, seconds=5).search("x", SearchScope())
+    assert hits == [Hit(title="https://c.example/", url="https://c.example/")] * 9
 
 
 async def test_a_server_that_is_not_there_is_an_error() -> None:
