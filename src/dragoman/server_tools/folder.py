@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from dragoman.errors import SettingsError
 from dragoman.server_tools.base import Hit, Page, SearchScope, ServerToolError
@@ -20,6 +20,8 @@ _TEXTS = frozenset({".txt", ".md", ".markdown", ".rst"})
 _PAGES = frozenset({".html", ".htm"})
 _LARGEST = 2 * 1024 * 1024
 _MOST_FILES = 10_000
+# A search holds all of it in memory, in words, a few times over.
+_MOST_BYTES = 64 * 1024 * 1024
 _MOST_HITS = 8
 _PASSAGE = 1200
 
@@ -36,7 +38,8 @@ class FolderTools:
     """`web_search` and `web_fetch` over the texts, Markdown and HTML files below a folder.
 
     Nothing outside is read: not by `..`, not by a link that leads out. Hidden files are left out, and so are
-    those of more than 2 MiB. The files are read anew for each search, so that what is written is found.
+    those of more than 2 MiB. The files are read anew for each search, so that what is written is found, and
+    no more than the first 64 MiB of them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,31 +68,47 @@ class FolderTools:
         return list(hits.values())
 
     def _fetch(self, url: str) -> Page:
-        name = unquote(urlsplit(url).path).lstrip("/")
+        name = os.fsdecode(unquote_to_bytes(urlsplit(url).path)).lstrip("/")
         if "\0" in name:
             raise ServerToolError("url_not_accessible", "no file has such a name")
         file = self._root / name
         if file.suffix.lower() not in _TEXTS | _PAGES:
             raise ServerToolError("unsupported_content_type", "neither text, Markdown nor HTML")
-        if not self._is_inside(file) or not file.is_file() or _is_hidden(file.relative_to(self._root)):
-            raise ServerToolError("url_not_accessible", "there is no such file in the folder")
-        if file.stat().st_size > _LARGEST:
-            raise ServerToolError("content_too_large", "the file is too large")
-        title, text = _read(file)
+        try:
+            if not self._is_inside(file) or not file.is_file() or _is_hidden(file.relative_to(self._root)):
+                raise ServerToolError("url_not_accessible", "there is no such file in the folder")
+            if file.stat().st_size > _LARGEST:
+                raise ServerToolError("content_too_large", "the file is too large")
+            title, text = _read(file)
+        except (OSError, RuntimeError) as error:
+            # no name that a file can have, a link to itself, or not for us to read
+            raise ServerToolError("url_not_accessible", type(error).__name__) from error
         return Page(url=self._url(file), title=title, text=text)
 
     def _files(self) -> Iterator[Path]:
-        """The files in the order of their names, some thousand at most."""
-        found = 0
+        """The files in the order of their names, some thousand and some MiB at most."""
+        found = read = 0
         for place, folders, names in os.walk(self._root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 file = Path(place, name)
-                if _is_text(file) and self._is_inside(file) and file.stat().st_size <= _LARGEST:
-                    yield file
-                    found += 1
-                    if found == _MOST_FILES:
-                        return
+                size = self._size(file)
+                if size is None:
+                    continue
+                read += size
+                if found == _MOST_FILES or read > _MOST_BYTES:
+                    return
+                found += 1
+                yield file
+
+    def _size(self, file: Path) -> int | None:
+        """A file's bytes; None for one that is not searched, or is gone since."""
+        try:
+            is_searched = _is_text(file) and self._is_inside(file)
+            size = file.stat().st_size if is_searched else _LARGEST + 1
+        except OSError:
+            return None
+        return size if size <= _LARGEST else None
 
     def _is_inside(self, file: Path) -> bool:
         return file.resolve().is_relative_to(self._root)
@@ -104,7 +123,8 @@ class FolderTools:
             yield _Passage(url, title, passage)
 
     def _url(self, file: Path) -> str:
-        return ADDRESS + quote(os.path.normpath(file.relative_to(self._root)))
+        # of the name's bytes, since not every name is text
+        return ADDRESS + quote(os.fsencode(os.path.normpath(file.relative_to(self._root))))
 
 
 def _is_text(file: Path) -> bool:

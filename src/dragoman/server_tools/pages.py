@@ -68,7 +68,7 @@ def _is_json(media_type: str) -> bool:
 
 
 async def _html_text(html: str) -> tuple[str, str]:
-    """A page's title and text. The time that the library takes can grow with the square of a page's length."""
+    """A page's title and text. The library's time can grow with the square of a page's length."""
     data = html.encode(errors="replace")
     status, out = await run_apart(html_text.__file__, data=data, seconds=_SECONDS)
     if status:

@@ -195,7 +195,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _proper(found: Found) -> Found:
-    """What a backend gave, where it is what it says; without halves of surrogate pairs, which no answer can hold.
+    """What a backend gave, where it is what it says; without halves of surrogate pairs.
 
     Structs take any values: a wrong one has to fail here, not where the answer is written.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,20 @@ async def test_some_thousand_files_are_enough(root: Path, monkeypatch: pytest.Mo
     assert [hit.title for hit in await FolderTools(root).search("leaves tower", SCOPE)] == ["tea.txt"]
 
 
+async def test_some_mebibytes_are_enough(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "_MOST_BYTES", len((root / "tea.txt").read_bytes()))
+    assert [hit.title for hit in await FolderTools(root).search("leaves tower", SCOPE)] == ["tea.txt"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems have no such names")
+async def test_a_name_that_is_no_text_is_an_address_too(root: Path) -> None:
+    (root / os.fsdecode(b"caf\xe9.md")).write_text("Coffee is drunk here.")
+    tools = FolderTools(root)
+    (hit,) = await tools.search("coffee", SCOPE)
+    assert hit.url == ADDRESS + "caf%E9.md"
+    assert (await tools.fetch(hit.url)).text == "Coffee is drunk here."
+
+
 async def test_what_is_written_later_is_found(root: Path) -> None:
     tools = FolderTools(root)
     assert await tools.search("ziggurat", SCOPE) == []
@@ -95,6 +111,8 @@ async def test_pages_are_read_by_their_address(root: Path) -> None:
         (ADDRESS + ".hidden/x.md", "url_not_accessible"),
         (ADDRESS + ".dot.md", "url_not_accessible"),
         (ADDRESS + "a%00.md", "url_not_accessible"),
+        (ADDRESS + "n" * 400 + ".md", "url_not_accessible"),
+        (ADDRESS + "loop.md", "url_not_accessible"),
         (ADDRESS + "data.bin", "unsupported_content_type"),
         (ADDRESS + "large.txt", "content_too_large"),
         ("https://a.example/tower.md", "url_not_accessible"),
@@ -102,6 +120,7 @@ async def test_pages_are_read_by_their_address(root: Path) -> None:
 )
 async def test_nothing_else_is_read(root: Path, url: str, code: str) -> None:
     (root / "large.txt").write_bytes(b"a" * (2 * 1024 * 1024 + 1))
+    (root / "loop.md").symlink_to("loop.md")
     with pytest.raises(ServerToolError) as refused:
         await FolderTools(root).fetch(url)
     assert refused.value.code == code
