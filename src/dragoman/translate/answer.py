@@ -76,7 +76,8 @@ class Answer:
 
     def __init__(self, options: StreamOptions, sink: BlockSink, round_: Round = FIRST) -> None:
         expected = options.expected
-        self._watch = None if expected is None else Watch(expected, sink, options.held_bytes)
+        room = options.held_bytes
+        self._watch = None if expected is None else Watch(expected, sink, room, follows=round_.follows)
         self.order = BlockOrder(
             self._watch or sink,
             message_id=options.message_id,

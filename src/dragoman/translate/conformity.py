@@ -86,16 +86,17 @@ def _compiled(schema: bytes) -> Validator | tuple[str, str]:
 class Watch:
     """The sink of an answer of which something is expected; what may pass goes on to another sink.
 
-    `left_out` counts the calls that were not asked for. Raises `EngineFaultError` where an expectation fails.
+    `left_out` counts the calls that were not asked for. `follows`: the message has blocks already. Raises
+    `EngineFaultError` where an expectation fails.
     """
 
-    def __init__(self, expected: Expected, sink: BlockSink, room: int) -> None:
+    def __init__(self, expected: Expected, sink: BlockSink, room: int, *, follows: bool = False) -> None:
         self.left_out = 0
         self._expected = expected
         self._sink = sink
         self._room = room
         self._passes = True
-        self._is_empty = True
+        self._is_empty = not follows
         self._names: dict[str, str] = {}
         self._texts: list[list[str]] = []
 
