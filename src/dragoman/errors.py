@@ -95,10 +95,14 @@ class ThreadFingerprintMismatchError(InvalidRequestError):
 
 
 class PromptTooLongError(InvalidRequestError):
-    """400: the prompt alone passes the context; clients parse the wording and compact."""
+    """400: the prompt alone passes the context; clients parse the wording and compact.
 
-    def __init__(self, tokens: int, maximum: int, **kwargs: object) -> None:
-        super().__init__(f"prompt is too long: {tokens} tokens > {maximum} maximum", **kwargs)  # type: ignore[arg-type]  # passed through to the base as given
+    Not every engine tells the numbers.
+    """
+
+    def __init__(self, tokens: int | None = None, maximum: int | None = None, **kwargs: object) -> None:
+        numbers = "" if tokens is None or maximum is None else f": {tokens} tokens > {maximum} maximum"
+        super().__init__(f"prompt is too long{numbers}", **kwargs)  # type: ignore[arg-type]  # passed through to the base as given
         self.tokens = tokens
         self.maximum = maximum
 

@@ -344,6 +344,6 @@ def _no_list(reply: Reply) -> DragomanError:
 def _too_long(prompt: int | None, maximum: int | None, error: ContextOverflowError) -> DragomanError:
     said: dict[str, Any] = {"log_detail": error.log_detail, "log_content": error.log_content}
     if prompt is None or maximum is None:
-        return InvalidRequestError("prompt is too long", **said)
+        return PromptTooLongError(**said)
     # an engine may need more room than the prompt itself; the sentence must still be true
     return PromptTooLongError(prompt, min(maximum, prompt - 1), **said)

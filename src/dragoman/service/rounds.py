@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dragoman.errors import PromptTooLongError
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.server_tools.run import ToolRun
 from dragoman.service.stream import AnswerStream, Write
@@ -39,10 +40,19 @@ class RoundedStream(AnswerStream):
             data, chat = events.give(results)
             await self._put(write, data)
             if chat is not None:
-                await self._ask(chat)
-                await self._pump(write)
-                await self._put(write, b"" if events.finished else events.end())
+                await self._round(chat, write)
             self.error = events.fault
+
+    async def _round(self, chat: ChatRequest, write: Write) -> None:
+        """One more answer of the engine, if it has room for what the tools gave."""
+        events = self._rounds
+        try:
+            await self._ask(chat)
+        except PromptTooLongError:
+            await self._put(write, events.full())
+            return
+        await self._pump(write)
+        await self._put(write, b"" if events.finished else events.end())
 
     def _first_token(self, seconds: float) -> None:
         """The first token is that of the first round."""
@@ -66,10 +76,15 @@ async def whole(
     tools: ToolRun,
 ) -> str:
     """Plays all rounds of a whole answer; the engine that gave the last one."""
-    while True:
-        completion = await client.chat_completion(chat)
-        due = rounds.take(completion)
-        following = rounds.give(await tools.run(due, chat.messages)) if due else None
+    completion = await client.chat_completion(chat)
+    while due := rounds.take(completion):
+        following = rounds.give(await tools.run(due, chat.messages))
         if following is None:
-            return completion.engine
+            break
         chat = following
+        try:
+            completion = await client.chat_completion(chat)
+        except PromptTooLongError:
+            rounds.full()
+            break
+    return completion.engine

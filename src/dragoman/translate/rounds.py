@@ -125,6 +125,10 @@ class Rounds:
         )
         return self._chat
 
+    def full(self) -> None:
+        """The engine has no room to read the results: the message ends behind them."""
+        self.stop = Stop("model_context_window_exceeded")
+
     def _next(
         self, calls: Sequence[ServerCall], results: Sequence[ServerResultOut], left: int
     ) -> ChatRequest:
@@ -254,6 +258,12 @@ class RoundStream(MessageStream):
             return self._fault(error), None
         return self._writer.flush(), chat
 
+    def full(self) -> bytes:
+        """The events of the end where the engine has no room to read the results."""
+        self._rounds.full()
+        self._end_if_over()
+        return self._writer.flush()
+
     def _end_if_over(self) -> None:
         stop, usage = self._rounds.stop, self._rounds.usage
         if stop is not None and usage is not None:
@@ -285,6 +295,10 @@ class WholeRounds:
     def give(self, results: Sequence[ServerResultOut]) -> ChatRequest | None:
         """Takes the results; what to ask the engine next, None where the message is over."""
         return self._rounds.give(results)
+
+    def full(self) -> None:
+        """The engine has no room to read the results: the message ends behind them."""
+        self._rounds.full()
 
     def message(self) -> MessageOut:
         """The message, when it is over."""

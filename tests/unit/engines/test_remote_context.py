@@ -68,7 +68,7 @@ async def test_a_second_overflow_is_told() -> None:
 async def test_an_overflow_without_numbers_still_has_the_known_words() -> None:
     async with FakeOpenAI() as fake, remote(fake) as engine:
         fake.chat(reply({"error": {"message": "input exceeds the context window"}}, 400))
-        with pytest.raises(InvalidRequestError, match=r"^prompt is too long$"):
+        with pytest.raises(PromptTooLongError, match=r"^prompt is too long$"):
             await engine.chat_completion(ask(max_tokens=5))
 
 

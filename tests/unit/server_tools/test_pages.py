@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dragoman.server_tools import Page, ServerToolError, pages
+from dragoman.server_tools import Page, ServerToolError, html_text, pages
 from dragoman.server_tools.pages import PageFetch
 
 URL = "https://a.example/"
@@ -77,7 +77,7 @@ async def test_a_page_that_is_not_read_in_time_is_given_up(monkeypatch: pytest.M
 
 
 async def test_a_reading_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages.html_text, "__file__", "/no/such/file.py")
+    monkeypatch.setattr(html_text, "__file__", "/no/such/file.py")
     with pytest.raises(ServerToolError) as refused:
         await fetch_of(Got("text/html", b"<p>a")).fetch(URL)
     assert refused.value.code == "unavailable"

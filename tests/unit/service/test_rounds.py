@@ -21,7 +21,7 @@ from dragoman.engines.scripted import (
     usage_chunk,
 )
 from dragoman.errors import EngineFaultError, OverloadedError
-from dragoman.server_tools import Page, ServerTools
+from dragoman.server_tools import Hit, Page, ServerTools
 from dragoman.settings import ServerTools as Limits
 from dragoman.settings import Settings
 from dragoman.wire.identity import Caller
@@ -300,6 +300,30 @@ async def test_an_answer_without_calls_is_as_it_is_everywhere() -> None:
 async def test_a_round_that_says_nothing_adds_no_block() -> None:
     message, _ = await both([answer("", calls=[LOOK]), answer(" ")], ServerTools(web_search=ToldSearch()))
     assert (kinds(message)[-1], message["stop_reason"]) == ("web_search_tool_result", "end_turn")
+
+
+@pytest.mark.parametrize("is_held_to_a_form", [False, True])
+async def test_a_round_that_is_cut_before_its_first_word_adds_no_block(is_held_to_a_form: bool) -> None:
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    form: dict[str, Any] = {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    wanted = form if is_held_to_a_form else {}
+    scripts = [answer("", calls=[LOOK]), answer("", finish="length")]
+    message, _ = await both(scripts, ServerTools(web_search=ToldSearch()), **wanted)
+    assert (kinds(message), message["stop_reason"]) == (
+        ["server_tool_use", "web_search_tool_result"],
+        "max_tokens",
+    )
+
+
+async def test_results_that_the_context_has_no_room_for_end_the_message() -> None:
+    hits = [Hit(title="A", url="https://a.example/", text="word " * 1_900)] * 20
+    message, requests = await both(
+        [answer("Let me look.", calls=[LOOK])], ServerTools(web_search=ToldSearch({"x": hits}))
+    )
+    assert kinds(message) == ["text", "server_tool_use", "web_search_tool_result"]
+    assert message["stop_reason"] == "model_context_window_exceeded"
+    assert message["usage"]["server_tool_use"]["web_search_requests"] == 1
+    assert len(requests) == 2
 
 
 async def streamed(scripts: Scripts, tools: ServerTools) -> list[dict[str, Any]]:
