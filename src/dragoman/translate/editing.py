@@ -6,6 +6,7 @@ the content of results, the arguments of calls and thinking blocks changes; ever
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from dragoman.wire.anthropic.blocks import (
     ContentBlock,
     RedactedThinkingBlock,
     ThinkingBlock,
+    ToolReferenceBlock,
     ToolResultBlock,
     ToolUseBlock,
 )
@@ -42,6 +44,7 @@ _NO_INPUT = Raw(b"{}")
 _THINKING = (ThinkingBlock, RedactedThinkingBlock)
 # What an image or a page of a document counts for in an estimate: its bytes say nothing about it.
 _PICTURE = b'"type":"base64"'
+_PICTURES = re.compile(_PICTURE + rb"[^}]*")
 _PICTURE_CHARACTERS = 1_000 * CHARACTERS_PER_TOKEN
 
 
@@ -151,7 +154,7 @@ def _tool_uses_cleared(edit: ClearToolUses, request: CountTokensRequest) -> Clea
         return None
     keep = DEFAULT_KEEP if edit.keep is None else edit.keep.value
     excluded = set(edit.exclude_tools or ())
-    old = [use for use in uses[: max(0, len(uses) - keep)] if use.call.name not in excluded]
+    old = [use for use in uses[: max(0, len(uses) - keep)] if not _stays(use, excluded)]
     if edit.clear_at_least is not None:
         old = _whole_steps(old, edit.clear_at_least.value * CHARACTERS_PER_TOKEN, edit)
     if not old:
@@ -163,6 +166,13 @@ def _tool_uses_cleared(edit: ClearToolUses, request: CountTokensRequest) -> Clea
         tool_uses=len(old),
         above=trigger.value if isinstance(trigger, InputTokens) else None,
     )
+
+
+def _stays(use: _Use, excluded: set[str]) -> bool:
+    """Whether a result is never cleared: what loads a tool has to stand, or the tool could not be called."""
+    content = use.result.content
+    loads = isinstance(content, list) and any(isinstance(block, ToolReferenceBlock) for block in content)
+    return loads or use.call.name in excluded
 
 
 def _uses(messages: Sequence[Message]) -> Iterator[_Use]:
@@ -214,7 +224,5 @@ def _blocks(message: Message) -> list[ContentBlock]:
 def _characters(value: object) -> int:
     """The length of what a value says; a picture counts for as much as a page of text."""
     text = msgspec.json.encode(value)
-    return sum(
-        _PICTURE_CHARACTERS if piece.startswith(_PICTURE) else len(piece)
-        for piece in text.replace(_PICTURE, b"\n" + _PICTURE).split(b"\n")
-    )
+    pictures = _PICTURES.findall(text)
+    return len(text) - sum(map(len, pictures)) + len(pictures) * _PICTURE_CHARACTERS

@@ -79,6 +79,12 @@ def test_excluded_tools_keep_their_results() -> None:
     assert cleared(request(history, edit)) == ["toolu_0", "toolu_2"]
 
 
+def test_a_result_that_loads_a_tool_stays() -> None:
+    loads = [{"type": "tool_reference", "tool_name": "late"}]
+    messages = [prompt(), *used(0, tool="search", result=loads), *used(1), *used(2), *used(3)]
+    assert cleared(request(messages, tool_uses(trigger=1, keep=1))) == ["toolu_1", "toolu_2"]
+
+
 @pytest.mark.parametrize(
     ("which", "emptied"),
     [(None, []), (False, []), (True, [0, 1]), (["write"], [1]), ([], [])],
@@ -197,3 +203,17 @@ def test_a_guess_of_tokens_and_when_none_is_needed() -> None:
     assert not may_pass(given, 5_000)
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}
     assert may_pass(request([{"role": "user", "content": [image]}]), 5_000)
+
+
+def test_a_guess_counts_what_follows_a_picture() -> None:
+    picture = {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": "QUFB" * 9_000},
+    }
+    words = {"type": "text", "text": "word " * 4_000}
+    first, last = (
+        estimated_tokens(request([{"role": "user", "content": content}]))
+        for content in ([picture, words], [words, picture])
+    )
+    assert first == last
+    assert 6_000 < first < 6_100
