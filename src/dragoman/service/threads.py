@@ -77,6 +77,7 @@ class Threads:
         except ApiError as error:
             # the client has the conversation: better that it sends it than that it fails
             log_error(caller.request_id, error)
+            await self.release(holder, caller)
             raise ThreadNotFoundError(previous) from error
         except asyncio.CancelledError:
             # the store goes on with what it was asked; this comes after it
@@ -215,7 +216,13 @@ async def trying(work: Awaitable[object], caller: Caller) -> None:
 
 def whole_of(request: MessagesRequest, turns: Sequence[bytes]) -> MessagesRequest:
     """The whole conversation of a request that continues a thread with these turns."""
-    kept = [_decode(turn) for turn in turns]
+    try:
+        kept = [_decode(turn) for turn in turns]
+    except msgspec.DecodeError as error:
+        # another version of this server kept it
+        raise ApiError(
+            "a thread cannot be read", log_detail="its turns are of another form", log_content=str(error)
+        ) from error
     first = kept[0]
     _check(request, first)
     return replace(

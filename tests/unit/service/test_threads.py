@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -334,6 +336,20 @@ async def test_a_store_that_cannot_be_used_costs_no_answer(
         with refused(ThreadNotFoundError):
             await it.say(after(first))
     assert "the store cannot be used" in caplog.text
+
+
+async def test_what_another_version_kept_is_a_thread_that_is_not_there(tmp_path: Path) -> None:
+    async with talking(lambda _: answer("Yes."), tmp_path) as it:
+        first = await it.say(FIRST)
+
+        def change(connection: sqlite3.Connection) -> None:
+            body = zlib.compress(b'{"messages":[{"role":"narrator"}]}')
+            connection.execute("UPDATE thread_turns SET body = ?", (body,))
+
+        await it.service.store.database.run(change)
+        for _ in range(2):
+            with refused(ThreadNotFoundError):
+                await it.say(after(first))
 
 
 async def test_what_expired_is_removed_though_nobody_comes(tmp_path: Path) -> None:
