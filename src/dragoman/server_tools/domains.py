@@ -16,23 +16,36 @@ _TRAILING = ".,;:!?)]}>*_"
 
 
 def is_allowed(url: str, tool: ServerTool) -> bool:
-    """Whether a declaration's domains let an address through."""
-    if tool.allowed_domains is not None and not any(_lies_in(url, own) for own in tool.allowed_domains):
-        return False
-    return not any(_lies_in(url, blocked) for blocked in tool.blocked_domains)
-
-
-def _lies_in(url: str, domain: str) -> bool:
-    """A domain is a host with all below it, and a path where there is one (`*` fits anything)."""
-    name, slash, path = domain.partition("/")
+    """Whether a declaration's domains let an address through; where there are any, it has to have a host."""
+    if tool.allowed_domains is None and not tool.blocked_domains:
+        return True
     try:
         parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".")
+        host, path = _in_ascii((parts.hostname or "").rstrip(".")), parts.path.lower()
     except ValueError:
         return False
+    if tool.allowed_domains is not None and not any(
+        _lies_in(host, path, own) for own in tool.allowed_domains
+    ):
+        return False
+    return bool(host) and not any(_lies_in(host, path, blocked) for blocked in tool.blocked_domains)
+
+
+def _lies_in(host: str, path: str, domain: str) -> bool:
+    """A domain is a host with all below it, and a path where there is one (`*` fits anything)."""
+    name, slash, rest = domain.partition("/")
+    name = _in_ascii(name)
     if host != name and not host.endswith(f".{name}"):
         return False
-    return not slash or fnmatchcase(parts.path.lower(), f"/{path}*")
+    return not slash or fnmatchcase(path, f"/{rest}*")
+
+
+def _in_ascii(host: str) -> str:
+    """A host as it is looked up, since it can be spelled in other letters too."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return host
 
 
 def was_named(url: str, messages: Iterable[ChatMessage]) -> bool:

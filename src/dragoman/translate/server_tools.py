@@ -140,7 +140,8 @@ def server_tool(tool: Tool, path: str, available: frozenset[Kind]) -> Declared |
 
 def _domains(domains: list[str], path: str) -> tuple[str, ...]:
     for number, domain in enumerate(domains):
-        if not domain.strip() or "://" in domain or any(c.isspace() for c in domain):
+        has_port = ":" in domain.partition("/")[0]
+        if not domain.strip() or has_port or any(c.isspace() for c in domain):
             raise InvalidRequestError(
                 f"{path}.{number}: Input should be a domain like 'example.com' or 'example.com/path'"
             )

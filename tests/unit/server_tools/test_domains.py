@@ -30,12 +30,22 @@ def tool(allowed: tuple[str, ...] | None = None, blocked: tuple[str, ...] = ()) 
         ("https://a.example/docs/x", "a.example/docs", True),
         ("https://a.example/news", "a.example/docs", False),
         ("https://a.example/en/docs/x", "a.example/*/docs", True),
-        ("https://[broken", "a.example", False),
+        ("https://xn--bcher-kva.example/", "b\u00fccher.example", True),
+        ("https://b\u00fccher.example/", "xn--bcher-kva.example", True),
+        ("https://a\u3002example/", "a.example", True),
+        ("https://\u00fc" + "x" * 80 + ".example/", "a.example", False),
     ],
 )
 def test_a_domain_holds_what_lies_below_it(url: str, domain: str, inside: bool) -> None:
     assert is_allowed(url, tool(allowed=(domain,))) is inside
     assert is_allowed(url, tool(blocked=(domain,))) is not inside
+
+
+@pytest.mark.parametrize("url", ["https://[broken", "https:///path", "mailto:x@a.example", "x"])
+def test_an_address_without_a_host_is_shut_out_where_hosts_matter(url: str) -> None:
+    assert not is_allowed(url, tool(allowed=("a.example",)))
+    assert not is_allowed(url, tool(blocked=("a.example",)))
+    assert is_allowed(url, tool())
 
 
 def test_without_domains_everything_is_allowed() -> None:

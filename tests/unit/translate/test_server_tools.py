@@ -88,6 +88,10 @@ def test_options_are_read() -> None:
             "tools.0.allowed_domains.1: Input should be a domain like 'example.com' or 'example.com/path'",
         ),
         (
+            WEB_FETCH | {"blocked_domains": ["b.example:443"]},
+            "tools.0.blocked_domains.0: Input should be a domain like 'example.com' or 'example.com/path'",
+        ),
+        (
             WEB_FETCH | {"blocked_domains": [" "]},
             "tools.0.blocked_domains.0: Input should be a domain like 'example.com' or 'example.com/path'",
         ),
