@@ -68,6 +68,6 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
         dropped_thinking=findings.dropped_thinking,
         notes=findings.notes(),
         expected=expected_of(chat, choice),
-        server_tools=tools.server,
-        tools=tools if tools.server else None,
+        server_tools=tools.running,
+        tools=tools if tools.running else None,
     )

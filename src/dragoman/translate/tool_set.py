@@ -13,6 +13,7 @@ import msgspec
 from dragoman.errors import InvalidRequestError
 from dragoman.translate.options import Place
 from dragoman.translate.server_results import NOTHING_FOUND, found_tools
+from dragoman.translate.server_tools import ServerTool
 from dragoman.translate.tools import DeclaredTool, declared_tool
 from dragoman.translate.turns import cleared
 from dragoman.wire.anthropic import changes as wire
@@ -50,6 +51,11 @@ class ToolSet:
         self.active: dict[str, ChatTool] = dict(self.shown)
         self.server = {name: one.here for name, one in self.known.items() if one.here is not None}
         self._is_searched = any(tool.kind == "tool_search" for tool in self.server.values())
+
+    @property
+    def running(self) -> dict[str, ServerTool]:
+        """The tools of this server whose names no tool of the client has taken since."""
+        return {name: tool for name, tool in self.server.items() if self.known[name].here is not None}
 
     @property
     def loaded(self) -> list[ChatTool]:

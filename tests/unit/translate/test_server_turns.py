@@ -16,6 +16,7 @@ from tests.support.translation import (
     call,
     plain,
     result,
+    system,
     text,
     thinking,
     tool,
@@ -206,3 +207,14 @@ def test_a_page_that_is_no_text_is_named() -> None:
     page = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": ""}}
     given = fetched(type="web_fetch_result", url="https://a.example/x", content=page)
     assert read(ran(), given) == "https://a.example/x\n[application/pdf left out]"
+
+
+def test_a_tool_of_the_client_that_takes_the_name_is_the_clients() -> None:
+    named = {"type": "tool_reference", "name": "web_search"}
+    definition = {"type": "tool_definition", "definition": tool("web_search")}
+    changes = [{"type": "tool_removal", "tool": named}, {"type": "tool_addition", "tool": definition}]
+    turns = [user("hi"), assistant(ran(), hits("srvtoolu_a", hit())), user("go on"), system(*changes)]
+    given = translated(HERE, messages=turns, tools=TOOLS)
+    assert set(given.server_tools) == {"web_fetch", "tool_search_tool_bm25"}
+    # what ran here before is read as it was
+    assert [turn.role for turn in given.chat.messages][:4] == ["user", "assistant", "tool", "user"]
