@@ -89,7 +89,7 @@ def test_health_and_readiness(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> 
         ("POST", "/v1/messages/"),
         ("POST", "/v1/chat/completions"),
         ("DELETE", "/v1"),
-        ("GET", "/v1/messages/batches"),
+        ("GET", "/v1/messages/batch"),
         ("POST", "/v1//messages"),
         ("GET", "/%FF%00"),
     ],
