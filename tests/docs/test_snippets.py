@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from dragoman.cli.banner import claude_code
-from dragoman.engines.scripted import ScriptedInferenceEngine, answer
+from dragoman.engines.scripted import Script, ScriptedInferenceEngine, answer
 from dragoman.models import catalogue
 from dragoman.settings import load_settings
-from dragoman.wire.openai import ModelCard
+from dragoman.wire.openai import ChatRequest, ModelCard
 from tests.docs.snippets import Snippet, all_snippets
 from tests.support.claude_code import QUIET, claude_binary
 from tests.support.serving import running_server
@@ -30,10 +30,20 @@ def of_language(*languages: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("snippet", chosen, ids=lambda snippet: snippet.place)
 
 
+def spoken(request: ChatRequest) -> Script:
+    """What a model would say: a person where a schema asks for one, the weather's call once, else a greeting."""
+    if request.response_format is not None:
+        return answer('{"name": "Ada", "age": 36}')
+    names = [tool.function.name for tool in request.tools]
+    if "get_weather" in names and request.messages[-1].role == "user":
+        return answer("", calls=[("get_weather", '{"city": "Oslo"}')])
+    return answer("Hello from the script.")
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The address of a server whose engine always greets, and has the default model's name."""
-    engine = ScriptedInferenceEngine({"": answer("Hello from the script.")}, models=(catalogue()[0].name,))
+    """The address of a server whose engine speaks as above, and has the default model's name."""
+    engine = ScriptedInferenceEngine(spoken, models=(catalogue()[0].name,))
     with running_server(engine) as url:
         yield url
 

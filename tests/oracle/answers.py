@@ -24,7 +24,10 @@ MESSAGE: tuple[Part, ...] = (
     Part("usage", "see below"),
     Part("container", "always null: there are no containers"),
     Part("diagnostics", "always null: engines do not say why a cache missed"),
-    Part("context_management", "`applied_edits: []`, when the request had one"),
+    Part(
+        "context_management",
+        "`applied_edits`: what was cleared and how many tokens it had; when the request had one",
+    ),
 )
 
 USAGE: tuple[Part, ...] = (

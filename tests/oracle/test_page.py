@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -98,6 +99,12 @@ def test_the_tables_agree_about_what_is_refused() -> None:
         and row.place[6:].split(".")[0] in refused
     ]
     assert lost == []
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_stands_on_the_page(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/compatibility.md").read_text(encoding="utf-8")
+    assert page.count(f"<!-- generated: {name} -->") == 1
 
 
 @pytest.mark.parametrize("name", PARTS)
