@@ -31,7 +31,7 @@ def of_language(*languages: str) -> pytest.MarkDecorator:
 
 
 def spoken(request: ChatRequest) -> Script:
-    """What a model would say: a person where a schema asks for one, the weather's call once, else a greeting."""
+    """What a model would say: a person where a schema asks for one, one call for the weather, a greeting."""
     if request.response_format is not None:
         return answer('{"name": "Ada", "age": 36}')
     names = [tool.function.name for tool in request.tools]

@@ -128,6 +128,11 @@ def test_a_wrong_signature_key_is_said_before_anything_is_loaded(tmp_path: Path)
     assert "signature_key must hold keys" in failed(cwd=tmp_path, DRAGOMAN_SIGNATURE_KEY="short")
 
 
+def test_a_folder_that_is_none_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
+    said = failed("--model", PARROT, cwd=tmp_path, DRAGOMAN_SERVER_TOOLS__FOLDER="library")
+    assert said == f"dragoman: settings: server_tools.folder: {tmp_path / 'library'} is no folder\n"
+
+
 @pytest.mark.parametrize(
     ("host", "shown"), [("127.0.0.1", "http://127.0.0.1"), ("0.0.0.0", "http://127.0.0.1")]
 )

@@ -27,7 +27,7 @@ from dragoman.observe.logs import configure
 from dragoman.routing.client import build_client
 from dragoman.server.run import address_of, bind, check_engines, new_loop, serve
 from dragoman.server.workers import Supervisor
-from dragoman.service import signature_keys
+from dragoman.service import check_server_tools, signature_keys
 from dragoman.settings import Dialect, Settings, load_settings
 from dragoman.wire.openai import ModelCard
 
@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     configure(settings.log_level, settings.log_format)
     # what is wrong with them is said before a model is loaded
     signature_keys(settings)
+    check_server_tools(settings)
     with bind(settings) as sock:
         check_engines(settings, sock)
         address = address_of(sock)

@@ -15,12 +15,13 @@ from dragoman.cli.sources import settings_file
 from dragoman.content.resolver import ContentResolver
 from dragoman.engines.dialects import DIALECTS
 from dragoman.engines.llamacpp.aids import first_request
-from dragoman.errors import InvalidRequestError, NotSupportedError, SettingsError
+from dragoman.errors import InvalidRequestError, NotFoundError, NotSupportedError, SettingsError
 from dragoman.models import CatalogueModel, find
 from dragoman.models.resolve import is_path
 from dragoman.server.ids import new_id
 from dragoman.service.editing import edited
 from dragoman.settings import Settings, load_settings
+from dragoman.store.interface import FileContent
 from dragoman.translate.options import RequestOptions
 from dragoman.translate.request import to_chat
 from dragoman.translate.signature import OpenedThinking
@@ -31,12 +32,15 @@ from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.identity import Caller
 
 _DESCRIPTION = """\
-Reads a Messages request and prints the Chat Completions request that an engine would get.
+Reads a Messages request and prints the Chat Completions request that an engine would get: one
+that can do everything, or with --model the embedded one. Files of a server are not there.
 A request that cannot be translated is answered as the server would answer it: with the
 error's JSON, on standard error, and exit status 1."""
 
 # An engine of which nothing is known but that it can do all that a request may ask for.
 _ABLE = EngineCapabilities(images=True, reasoning=True, reasoning_switch=True, continuation=True)
+# The embedded engine with a model of the catalogue: none of them sees.
+_EMBEDDED = msgspec.structs.replace(_ABLE, images=False)
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -74,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         written = translated(body, dialect, served)
-    except InvalidRequestError as error:
+    except (InvalidRequestError, NotFoundError) as error:
         print(encode_error(error, new_id("req")).decode(), file=sys.stderr)
         return 1
     return write_out(msgspec.json.format(written, indent=2) + b"\n")
@@ -102,11 +106,15 @@ def _target(arguments: argparse.Namespace) -> tuple[str, CatalogueModel | None]:
     return "llamacpp", served if settings.local.prompt_aids else msgspec.structs.replace(served, aids=None)
 
 
-async def _prepared(request: MessagesRequest) -> MessagesRequest:
+async def _no_file(file_id: str, _scope: str) -> FileContent:
+    raise NotFoundError(f"{file_id!r} is a file of a server, and here is none")
+
+
+async def _prepared(request: MessagesRequest, capabilities: EngineCapabilities) -> MessagesRequest:
     """The request with its PDF pages, after its edits; files and addresses are a server's business."""
-    resolver = ContentResolver(Settings())
+    resolver = ContentResolver(Settings(), read_file=_no_file)
     try:
-        resolved = await resolver(request, Caller(request_id=""), _ABLE)
+        resolved = await resolver(request, Caller(request_id=""), capabilities)
         found: MessagesRequest = (await edited(resolved, _no_count)).request
         return found
     finally:
@@ -118,14 +126,15 @@ def translated(body: bytes, dialect: str, served: CatalogueModel | None = None) 
 
     With a served model it is the first request of the embedded engine, prompt aids included.
     """
-    request = asyncio.run(_prepared(decode_messages(body)))
+    capabilities = _ABLE if served is None else _EMBEDDED
+    request = asyncio.run(_prepared(decode_messages(body), capabilities))
     options = RequestOptions(
         model=request.model if served is None else served.name,
-        capabilities=_ABLE,
+        capabilities=capabilities,
         open_thinking=lambda _signature, thinking: OpenedThinking("foreign", thinking),
         spelling=lambda _call_id: None,
     )
     chat = to_chat(request, options).chat
     if served is not None and served.aids is not None:
         chat = first_request(chat, served.aids)
-    return DIALECTS[dialect]().write(chat, _ABLE, stream=bool(request.stream))
+    return DIALECTS[dialect]().write(chat, capabilities, stream=bool(request.stream))

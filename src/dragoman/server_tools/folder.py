@@ -44,7 +44,7 @@ class FolderTools:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise SettingsError(f"settings: server_tools.folder: {folder} is no folder")
+            raise SettingsError(f"settings: server_tools.folder: {folder.absolute()} is no folder")
         self._root = folder.resolve()
 
     async def search(self, query: str, scope: SearchScope) -> list[Hit]:

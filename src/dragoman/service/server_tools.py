@@ -16,6 +16,11 @@ from dragoman.settings import Settings
 from dragoman.wire.anthropic.blocks import TextBlock
 
 
+def check_server_tools(settings: Settings) -> None:
+    """Raises what is wrong with these settings; nothing is opened."""
+    configured_tools(settings, ContentResolver(settings))
+
+
 def configured_tools(settings: Settings, content: ContentResolver) -> ServerTools:
     """The tools for these settings; a folder takes the place of the web as a whole."""
     wanted = settings.server_tools

@@ -57,6 +57,24 @@ def test_a_pdf_shows_its_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert [part["type"] for part in message["content"]].count("image_url") == 2
 
 
+def test_a_model_of_the_catalogue_reads_a_pdf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "request.json"
+    turn = {"role": "user", "content": [document(pdf("One", "Two"))]}
+    file.write_bytes(msgspec.json.encode({**REQUEST, "messages": [turn]}))
+    assert main(["translate", str(file), "--model", "qwen2.5-coder-0.5b"]) == 0
+    (message,) = msgspec.json.decode(capsys.readouterr().out)["messages"]
+    assert "One\nTwo" in message["content"]
+
+
+def test_a_file_of_a_server_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "request.json"
+    block = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
+    file.write_bytes(msgspec.json.encode({**REQUEST, "messages": [{"role": "user", "content": [block]}]}))
+    assert main(["translate", str(file)]) == 1
+    said = msgspec.json.decode(capsys.readouterr().err)["error"]["message"]
+    assert said == "messages.0.content.0.source.file_id: 'file_1' is a file of a server, and here is none"
+
+
 def test_a_model_of_the_catalogue_shows_its_prompt_aids(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
