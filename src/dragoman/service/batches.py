@@ -20,7 +20,7 @@ from dragoman.errors import (
     OverloadedError,
     RateLimitError,
 )
-from dragoman.observe.logs import log, log_error
+from dragoman.observe.logs import Fields, log, log_error
 from dragoman.routing.session import session_key
 from dragoman.service.service import MessagesService
 from dragoman.settings import Settings
@@ -116,6 +116,8 @@ class BatchRunner:
             await self._store.sweep()
             self._next_sweep = asyncio.get_running_loop().time() + _SWEEP
         batches = {batch.id: batch for batch in await self._store.batches.unended()}
+        for new in batches.keys() - self._lanes.keys():
+            log(logging.INFO, "batch runs", {"batch": new, "key": batches[new].scope})
         self._lanes = {
             batch_id: self._lanes.get(batch_id) or _Lane(batch) for batch_id, batch in batches.items()
         }
@@ -164,7 +166,7 @@ class BatchRunner:
 
     async def _answer(self, lane: _Lane, request: PendingRequest) -> None:
         try:
-            outcome = await self._outcome(lane.batch, request.params)
+            outcome = await self._outcome(lane.batch, request)
             lane.recover()
             if await self._store.batches.finish(lane.batch.id, request.number, *outcome):
                 self._ended(lane)
@@ -175,11 +177,14 @@ class BatchRunner:
         finally:
             lane.running.discard(request.number)
 
-    async def _outcome(self, batch: OpenBatch, params: bytes) -> Outcome:
+    async def _outcome(self, batch: OpenBatch, request: PendingRequest) -> Outcome:
         """The result of a request; raises what another try may mend."""
         request_id = self._ids("req")
+        noted: Fields = {"id": request_id, "batch": batch.id, "number": request.number}
         try:
-            return "succeeded", await self._message(batch, params, request_id)
+            message = await self._message(batch, request.params, request_id)
+            log(logging.INFO, "request of a batch", noted)
+            return "succeeded", message
         except (OverloadedError, RateLimitError) as error:
             log_error(request_id, error)
             if error.should_retry is not False:
@@ -189,8 +194,9 @@ class BatchRunner:
             log_error(request_id, error)
             failure = error
         except Exception as error:  # noqa: BLE001 - whatever fails, the request has a result and the others go on
-            log(logging.ERROR, "unexpected failure", {"id": request_id, "batch": batch.id}, error)
+            log(logging.ERROR, "unexpected failure", noted, error)
             failure = ApiError("internal server error")
+        log(logging.INFO, "request of a batch", noted | {"error": failure.type})
         return "errored", msgspec.json.encode(ErroredResult(envelope_of(failure, request_id)))
 
     async def _message(self, batch: OpenBatch, params: bytes, request_id: str) -> bytes:

@@ -187,6 +187,26 @@ async def test_what_is_wrong_with_a_request_is_its_result(
     assert result["error"]["request_id"].startswith("req_")
 
 
+async def test_the_log_says_of_each_request_what_came_of_it(
+    bench: MakeBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dragoman")
+    it = bench()
+    await it.create("one", "two", temperature=0)
+    await it.create("bad", batch_id="batch_2", messages=[])
+    await it.ended()
+    await it.ended("batch_2")
+    result = (await it.results("batch_2"))["bad"]
+    lines = [record.fields for record in caplog.records if record.message == "request of a batch"]  # type: ignore[attr-defined]  # our own extra
+    told = sorted((line["batch"], line["number"], line.get("error", "")) for line in lines)
+    assert told == [
+        ("batch_1", 0, ""),
+        ("batch_1", 1, ""),
+        ("batch_2", 0, "invalid_request_error"),
+    ]
+    assert result["error"]["request_id"] in [line["id"] for line in lines]
+
+
 async def test_other_fields_are_errors_in_strict_mode(bench: MakeBench) -> None:
     it = bench(strict=True)
     await it.create("bad", other=1)
