@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragoman.translate.demands import expected_of, strict_places
+from dragoman.translate.demands import expected_of
 from dragoman.translate.messages import Conversation
 from dragoman.translate.options import Findings, RequestOptions, Translation
 from dragoman.translate.params import (
@@ -38,7 +38,7 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
     note_unknown_edits(request, findings)
     tools = ToolSet(tools_of(request, options))
     messages = tools.walk(request.messages)
-    choice = choice_of(request, tools, options)
+    choice, strict = choice_of(request, tools, options), tools.strict
     history = ServerHistory(tools.server, ResultReader(options.open_thinking, tools.load))
     conversation = Conversation(request, messages, options, findings, history)
     chat = ChatRequest(
@@ -52,7 +52,7 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
         parallel_tool_calls=choice.parallel,
         reasoning=reasoning_of(request, options),
         response_format=format_of(request, options),
-        schema_places=strict_places(request),
+        schema_places={tool.name: tool.place for tool in strict if tool.holds},
         continue_final=conversation.continues,
         placement_key=options.placement_key,
         request_id=options.request_id,
@@ -67,7 +67,7 @@ def to_chat(request: MessagesRequest | CountTokensRequest, options: RequestOptio
         max_tokens=request.max_tokens if isinstance(request, MessagesRequest) else 0,
         dropped_thinking=findings.dropped_thinking,
         notes=findings.notes(),
-        expected=expected_of(chat, choice),
+        expected=expected_of(chat, choice, strict),
         server_tools=tools.running,
         tools=tools if tools.running else None,
     )

@@ -7,8 +7,10 @@ so that the prompt of a later turn extends that of an earlier one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
+from msgspec import Raw
 
 from dragoman.errors import InvalidRequestError
 from dragoman.translate.options import Place
@@ -36,6 +38,15 @@ CONFLICT = "tool_name_conflict"
 _CHANGING = (ToolAdditionBlock, ToolRemovalBlock)
 
 
+class StrictTool(NamedTuple):
+    """A strict tool: its schema, where that stands in the request, and whether no later definition holds."""
+
+    name: str
+    schema: Raw
+    place: str
+    holds: bool
+
+
 class ToolSet:
     """The tools of one request, after all of its messages that were walked through.
 
@@ -50,6 +61,8 @@ class ToolSet:
         self.deferred = [one.tool for one in self.known.values() if one.deferred]
         self.active: dict[str, ChatTool] = dict(self.shown)
         self.server = {name: one.here for name, one in self.known.items() if one.here is not None}
+        # by identity, as a name may be defined anew
+        self._defined = {id(one.tool): one for one in self.known.values()}
         self._is_searched = any(tool.kind == "tool_search" for tool in self.server.values())
 
     @property
@@ -66,6 +79,20 @@ class ToolSet:
     def removed(self) -> list[str]:
         """The names of the tools that the head shows and that cannot be called so any more."""
         return [name for name, tool in self.shown.items() if self.active.get(name) is not tool]
+
+    @property
+    def strict(self) -> list[StrictTool]:
+        """The strict ones among all definitions that the engine is told of."""
+        return [
+            StrictTool(
+                (function := tool.function).name,
+                function.parameters,
+                f"{self._defined[id(tool)].path}.input_schema",
+                self.active.get(function.name, tool) is tool,
+            )
+            for tool in (*self.deferred, *self.shown.values(), *self.loaded)
+            if tool.function.strict
+        ]
 
     # --- one change: what it does, and the text that stands for it ---
 
@@ -95,6 +122,7 @@ class ToolSet:
             # the same definition once more, so that what the head shows stays what is meant
             added = self.known[name]
         self.known[name] = added
+        self._defined[id(added.tool)] = added
         return self._activate(name, added.tool)
 
     def remove(self, change: wire.Removal, path: str) -> str:

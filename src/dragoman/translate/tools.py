@@ -27,12 +27,13 @@ _PLACEHOLDER = "DeferredToolPlaceholder"
 class DeclaredTool(NamedTuple):
     """An entry of `tools`: its type, the function that it is here, and whether it waits to be loaded.
 
-    here: what it is where it runs on this server.
+    path: where it stands in the request. here: what it is where it runs on this server.
     """
 
     kind: str
     tool: ChatTool
     deferred: bool
+    path: str
     here: ServerTool | None = None
 
 
@@ -59,14 +60,14 @@ def declared_tool(tool: Tool, path: str, available: frozenset[Kind] = frozenset(
     kind = "custom" if tool.type is None else tool.type
     here = server_tool(tool, path, available)
     if here is not None:
-        return DeclaredTool(kind, here.chat, bool(tool.defer_loading), here.tool)
+        return DeclaredTool(kind, here.chat, bool(tool.defer_loading), path, here.tool)
     if kind == "custom":
         function = _custom(tool, path)
     elif kind in KNOWN_TOOLS:
         function = _known(tool, path)
     else:
         raise _not_available(kind, path)
-    return DeclaredTool(kind, ChatTool(function=function), bool(tool.defer_loading))
+    return DeclaredTool(kind, ChatTool(function=function), bool(tool.defer_loading), path)
 
 
 def _custom(tool: Tool, path: str) -> FunctionSpec:

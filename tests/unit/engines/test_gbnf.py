@@ -239,6 +239,15 @@ def test_a_plain_tools_schema_loses_only_what_llamacpp_would_refuse(member: Any,
     assert plain(schema)["properties"]["p"] == left
 
 
+def test_a_strict_definition_whose_name_means_another_now_is_followed_still() -> None:
+    request = asking(({"type": "object", "properties": {"a": {"minimum": 1, "type": "integer"}}}, True))
+    before = held_tools(request)
+    request.schema_places = {}
+    assert held_tools(request) == before
+    with pytest.raises(InvalidRequestError, match="tools: the engine cannot hold"):
+        held_tools(msgspec.structs.replace(request, tools=asking(({"not": {}}, True)).tools))
+
+
 # ---- what an engine says of a schema ----------------------------------------------------------------------
 
 

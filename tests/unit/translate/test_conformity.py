@@ -28,7 +28,7 @@ from tests.support.answers import (
     streamed,
     whole,
 )
-from tests.support.translation import assistant, tool, translated, user
+from tests.support.translation import assistant, system, tool, translated, user
 
 NUMBER = b'{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}'
 PATH = "output_config.format.schema"
@@ -214,6 +214,41 @@ def test_formats_strict_tools_and_forced_calls_are_demands() -> None:
     one = {"type": "tool", "name": "f", "disable_parallel_tool_use": True}
     assert asks(tools=[tool()], tool_choice=one) == Expected(call=True, only="f", single=True)
     assert asks(tools=[tool()], tool_choice={"type": "any"}) == Expected(call=True)
+
+
+INTEGER = {"type": "object", "properties": {"q": {"type": "integer"}}, "required": ["q"]}
+
+
+def inline(**fields: Any) -> dict[str, Any]:
+    """A system turn that adds the strict tool `f` by value."""
+    added = {"type": "tool_definition", "definition": tool("f", strict=True, **fields)}
+    return system({"type": "tool_addition", "tool": added})
+
+
+def test_a_strict_tool_that_a_system_turn_defines_is_a_demand() -> None:
+    turns = [user("go"), inline(input_schema=INTEGER)]
+    for tools in ([tool("a")], [tool("f", strict=True)], [tool("f")]):
+        found = translated(messages=turns, tools=tools)
+        assert found.expected is not None
+        assert "strict tool" in fault(expecting(found.expected, a_call(0, "f", '{"q":"x"}')))
+        assert ends(expecting(found.expected, a_call(0, "f", '{"q":1}')))[0] == "tool_use"
+        assert found.chat.schema_places == {"f": "messages.1.content.0.tool.definition.input_schema"}
+    broken = {"type": "object", "properties": {"q": {"type": "objekt"}}}
+    assert refusal(tools=[tool()], messages=[user("go"), inline(input_schema=broken)]).startswith(
+        "messages.1.content.0.tool.definition.input_schema.properties.q.type: "
+    )
+    assert refusal(tools=[tool("f", strict=True, input_schema=broken)], messages=turns).startswith("tools.0.")
+
+
+def test_a_tool_defined_anew_without_strict_is_no_demand_any_more() -> None:
+    plain = {"type": "tool_definition", "definition": tool("f")}
+    turns = [user("go"), system({"type": "tool_addition", "tool": plain})]
+    assert asks(tools=[tool("f", strict=True, input_schema=INTEGER)], messages=turns) is None
+
+
+def test_the_tool_that_stands_for_nothing_demands_nothing() -> None:
+    placeholder = tool("DeferredToolPlaceholder", strict=True, defer_loading=True)
+    assert asks(tools=[tool(), placeholder]) is None
 
 
 @pytest.mark.parametrize(

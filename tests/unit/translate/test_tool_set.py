@@ -299,8 +299,8 @@ def compacted(changes: Any, content: Any = "So far.") -> tuple[ToolSet, Any]:
 
 
 def _declared(chat: ChatRequest) -> Any:
-    shown = [DeclaredTool("custom", one, deferred=False) for one in chat.tools]
-    return [*shown, *(DeclaredTool("custom", one, deferred=True) for one in chat.hidden_tools)]
+    shown = [DeclaredTool("custom", one, deferred=False, path="tools") for one in chat.tools]
+    return [*shown, *(DeclaredTool("custom", one, deferred=True, path="tools") for one in chat.hidden_tools)]
 
 
 def test_a_compactions_changes_lead_from_the_declared_tools_to_its_end() -> None:

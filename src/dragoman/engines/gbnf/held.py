@@ -39,9 +39,10 @@ def held_tools(request: ChatRequest) -> list[ChatTool]:
 
 def held_tool(tool: ChatTool, request: ChatRequest) -> ChatTool:
     """One tool of a request."""
-    place = request.schema_places.get(tool.function.name)
     given = tool.function.parameters
-    schema = _taken(bytes(given)) if place is None else _held(given, place)
+    # a definition that another one took the place of still stands in the prompt's head
+    place = request.schema_places.get(tool.function.name, "tools")
+    schema = _held(given, place) if tool.function.strict else _taken(bytes(given))
     if schema is None:
         return tool
     return msgspec.structs.replace(tool, function=msgspec.structs.replace(tool.function, parameters=schema))
