@@ -18,6 +18,7 @@ from dragoman.engines.dialects.base import Ask, Card, CardList, Dialect, Reply, 
 from dragoman.engines.dialects.errors import (
     REFUSES_KEY,
     ContextOverflowError,
+    EffortRefusedError,
     SchemaRefusedError,
     error_in_body,
     error_of_reply,
@@ -64,6 +65,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self._given = None if entry.dialect == "auto" else DIALECTS[entry.dialect]()
         self._dialect: Dialect | None = self._given
         self._capabilities: dict[str, EngineCapabilities] = {}
+        self._without_effort: set[str] = set()  # models for which the server refused one
         self._created: dict[str, int] = {}
         self._asking: dict[str, asyncio.Task[Any]] = {}
         self._replies: dict[str, dict[tuple[str, bytes], Reply]] = {}
@@ -125,6 +127,8 @@ class RemoteInferenceEngine(InferenceEngine):
         """Tokens of the prompt, by the server's own count."""
         capabilities = await self.capabilities(request.model)
         dialect = await self.dialect()
+        if request.model in self._without_effort:
+            request = _without_effort(request)
         try:
             return await dialect.count(self._transport.ask_long, request, capabilities)
         except ContextOverflowError as error:
@@ -228,11 +232,22 @@ class RemoteInferenceEngine(InferenceEngine):
         raise refusal(response, await read_whole(response, self._timeouts.between_bytes))
 
     async def _fitting(self, request: ChatRequest, attempt: Callable[[ChatRequest], Awaitable[T]]) -> T:
-        """The attempt's result; where prompt and answer pass the context, once more with what is left."""
+        """The attempt's result; where prompt and answer pass the context, once more with what is left.
+
+        An effort is a wish: where the server refuses it, the same goes out without, now and from then on.
+        """
+        if request.model in self._without_effort:
+            request = _without_effort(request)
         try:
             return await attempt(request)
         except SchemaRefusedError as error:
             raise error.by_path(request) from error
+        except EffortRefusedError:
+            if request.reasoning.effort is None:
+                raise
+            answer = await self._fitting(_without_effort(request), attempt)
+            self._without_effort.add(request.model)
+            return answer
         except ContextOverflowError as error:
             fitted, overflow = await self._fitted(request, error), error
         try:
@@ -302,6 +317,7 @@ class RemoteInferenceEngine(InferenceEngine):
         """What comes back at this address may be another server."""
         self._dialect = self._given
         self._capabilities.clear()
+        self._without_effort.clear()
         self._replies.clear()
 
 
@@ -322,6 +338,11 @@ class WholeStream(ChatStream):
     async def aclose(self) -> None:
         """The engine is done already."""
         self._batch = None
+
+
+def _without_effort(request: ChatRequest) -> ChatRequest:
+    reasoning = msgspec.structs.replace(request.reasoning, effort=None)
+    return msgspec.structs.replace(request, reasoning=reasoning)
 
 
 def _key(entry: EngineEntry) -> str:

@@ -30,6 +30,10 @@ class ContextOverflowError(InvalidRequestError):
         self.overflow = overflow
 
 
+class EffortRefusedError(InvalidRequestError):
+    """The engine takes no effort, or not this one; the engine client asks again without."""
+
+
 class SchemaRefusedError(InvalidRequestError):
     """The engine cannot hold an answer to a schema of the request; `by_path` says to which one."""
 
@@ -78,6 +82,7 @@ _IMAGE = re.compile(
     r"|does not support (?:image|multimodal)|(?:image|vision).{0,40}not supported",
     re.IGNORECASE,
 )
+_EFFORT = re.compile(r"reasoning[_. ]?effort", re.IGNORECASE)
 # What engines say of schemas that they cannot turn into a grammar.
 _SCHEMA = re.compile(r"json.?schema|grammar|guided.?(?:json|decoding)|structured.?output", re.IGNORECASE)
 _LOG_BYTES = 2000
@@ -196,6 +201,8 @@ def _mapped(
     if status in {400, 422} and _SCHEMA.search(said.message):
         message = "the engine cannot hold its answer to this schema"
         return SchemaRefusedError(message, log_detail=detail, log_content=content)
+    if status in {400, 422} and _EFFORT.search(said.message):
+        return EffortRefusedError(_INVALID[1], log_detail=detail, log_content=content)
     kind, message = _OF_STATUS.get(status, (EngineFaultError, "the engine failed to answer"))
     return kind(message, retry_after=retry_after, log_detail=detail, log_content=content)
 
