@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from dragoman.wire.openai import ChatRequest
+from dragoman.wire.openai import ChatMessage, ChatRequest
 from tests.prefix.recording import Turns
 
 # A template's own marks are special tokens, one each.
@@ -149,11 +149,21 @@ def _parting(last: str, now: str) -> int:
     )
 
 
-def not_extended(turns: Turns) -> Iterator[str]:
-    """Where the neutral requests themselves do not extend each other: that would be a fault of ours."""
+def not_extended(turns: Turns, *, joins_results: bool = False) -> Iterator[str]:
+    """Where the neutral requests themselves do not extend each other: that would be a fault of ours.
+
+    joins_results: words of a user right behind a result stand in the result, which may grow by them.
+    """
     for number, (last, now) in enumerate(pairwise(turns), 2):
-        kept = now.messages[: len(last.messages)]
-        if kept != last.messages or len(now.messages) <= len(last.messages):
+        grown = joins_results and _last_result_grew(last.messages, now.messages)
+        same = len(last.messages) - grown
+        if now.messages[:same] != last.messages[:same] or len(now.messages) + grown <= len(last.messages):
             yield f"messages of turn {number}"
         if now.tools != last.tools:
             yield f"tools of turn {number}"
+
+
+def _last_result_grew(last: list[ChatMessage], now: list[ChatMessage]) -> bool:
+    before, after = last[-1], now[: len(last)][-1]
+    kept = msgspec.structs.replace(after, content=before.content)
+    return before.role == "tool" and kept == before and str(after.content).startswith(f"{before.content}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 
 import msgspec
 
@@ -24,10 +25,11 @@ MAIN = "main"
 
 
 class Habits(msgspec.Struct, frozen=True, order=True):
-    """What the translation asks of a template: system turns in the middle, images."""
+    """What the translation asks of a template: system turns in the middle, images, users behind results."""
 
     system_in_place: bool
     images: bool
+    user_after_result: bool
 
     @property
     def capabilities(self) -> EngineCapabilities:
@@ -37,10 +39,11 @@ class Habits(msgspec.Struct, frozen=True, order=True):
             context_length=1_000_000,
             system_in_place=self.system_in_place,
             images=self.images,
+            user_after_result=self.user_after_result,
         )
 
 
-ALL_HABITS = [Habits(in_place, images) for in_place in (True, False) for images in (True, False)]
+ALL_HABITS = [Habits(*habits) for habits in product((True, False), repeat=3)]
 
 Turns = list[ChatRequest]
 

@@ -85,7 +85,8 @@ class Template:
     @property
     def habits(self) -> Habits:
         """What the translation asks of it."""
-        return Habits(self.capabilities.system_in_place, self.capabilities.images)
+        can = self.capabilities
+        return Habits(can.system_in_place, can.images, can.user_after_result)
 
     @cached_property
     def takes_parts(self) -> bool:

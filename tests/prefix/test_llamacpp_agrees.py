@@ -63,7 +63,8 @@ def test_the_engines_own_tokens_agree_with_the_pieces(tmp_path: Path) -> None:
 
 
 def _habits(renderer: LlamaTemplate) -> Habits:
-    return Habits(system_in_place=renderer.capabilities.system_in_place, images=False)
+    can = renderer.capabilities
+    return Habits(can.system_in_place, images=False, user_after_result=can.user_after_result)
 
 
 def _in_any_words(row: table.Row) -> table.Row:

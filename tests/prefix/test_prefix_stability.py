@@ -44,7 +44,7 @@ def test_the_prompts_of_a_conversation_only_grow(name: str, tmp_path: Path) -> N
         f"{conversation}, {habits}: {fault}"
         for conversation, kinds in recorded.conversations.items()
         for habits, turns in kinds.items()
-        for fault in not_extended(turns)
+        for fault in not_extended(turns, joins_results=not habits.user_after_result)
     ]
     assert faults == []
     found = {
@@ -178,3 +178,15 @@ def test_requests_that_do_not_extend_each_other_are_found(
     last: ChatRequest, now: ChatRequest, faults: list[str]
 ) -> None:
     assert list(not_extended([last, now])) == faults
+
+
+@pytest.mark.parametrize(
+    ("content", "faults"),
+    [("found\nGo on", []), ("found", ["messages of turn 2"]), ("other\nGo on", ["messages of turn 2"])],
+)
+def test_a_result_grows_only_where_a_users_words_join_it(content: str, faults: list[str]) -> None:
+    last, now = chat("S", "one"), chat("S", "one")
+    last.messages.append(ChatMessage(role="tool", content="found", tool_call_id="c"))
+    now.messages.append(ChatMessage(role="tool", content=content, tool_call_id="c"))
+    assert list(not_extended([last, now], joins_results=True)) == faults
+    assert list(not_extended([last, now])) == ["messages of turn 2"]

@@ -51,6 +51,7 @@ class Conversation:
         self.continues = False
         self._options = options
         self._findings = findings
+        self._joins_result = not options.capabilities.user_after_result
         self._calls: Calls = {}
         self._ready: dict[str, str] = {}  # results of calls among them that ran here
         self._calls_path = ""
@@ -100,9 +101,14 @@ class Conversation:
             parts = []
 
     def _user(self, parts: list[Part], *, even_empty: bool = False) -> None:
+        """A user turn; right behind a result, where the template takes none, its text joins the result."""
         if parts or even_empty:
             texts = [part.text for part in parts if isinstance(part, TextPart)]
             content = "\n".join(texts) if len(texts) == len(parts) else list(_joined(parts))
+            last = self.messages[-1] if self.messages else None
+            if last is not None and last.role == "tool" and self._joins_result and isinstance(content, str):
+                last.content = "\n".join(filter(None, (str(last.content), content)))
+                return
             self.messages.append(ChatMessage(role="user", content=content))
 
     def _add_parts(self, turn: Turn, parts: list[Part]) -> bool:

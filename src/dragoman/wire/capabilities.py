@@ -11,8 +11,8 @@ class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     context_length: tokens of prompt and answer together. fills_context: without `max_tokens` the engine
     goes on to the end of the context. matched_stop: the engine says which stop string ended the answer.
     early_usage: the prompt's token count comes with the first chunk. system_in_place: the template takes
-    system turns after the first. unlisted_tools: the engine can be told of tools that the head of its prompt
-    does not show.
+    system turns after the first. user_after_result: it takes a user turn right behind a result.
+    unlisted_tools: the engine can be told of tools that the head of its prompt does not show.
     """
 
     context_length: int | None = None
@@ -30,6 +30,7 @@ class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     matched_stop: bool = False
     early_usage: bool = False
     system_in_place: bool = True
+    user_after_result: bool = True
     logprobs: bool = False
     token_ids: bool = False
     token_door: bool = False

@@ -191,6 +191,39 @@ async def test_template_habits_are_seen_on_rendered_prompts(
         assert (found.reasoning_switch, found.system_in_place) == (switch, in_place)
 
 
+def calling_template(body: dict[str, Any]) -> str | None:
+    """A template as Mistral's: users and answers by turns, calls and their results aside."""
+    kept = [turn for turn in body["messages"] if turn["role"] != "tool" and "tool_calls" not in turn]
+    users = [turn["role"] == "user" for turn in kept if turn["role"] != "system"]
+    in_turn = users == [number % 2 == 0 for number in range(len(users))]
+    return "".join(str(turn["content"]) for turn in body["messages"]) if in_turn else None
+
+
+def silent_template(body: dict[str, Any]) -> str:
+    """A template that leaves out a user turn behind a result."""
+    turns = body["messages"]
+    pairs = zip([None, *turns], turns, strict=False)
+    return "".join(
+        str(turn["content"]) for before, turn in pairs if before is None or before["role"] != "tool"
+    )
+
+
+def toolless_template(body: dict[str, Any]) -> str | None:
+    """A template that knows no calls."""
+    return None if "tools" in body else template(body)
+
+
+@pytest.mark.parametrize(
+    ("render", "takes"),
+    [(template, True), (calling_template, False), (silent_template, False), (toolless_template, True)],
+)
+async def test_a_template_shows_whether_a_user_turn_may_follow_a_result(render: Any, takes: bool) -> None:
+    llama = Server({"/props": PROPS, "/apply-template": applied(render)})
+    others = {"/v1/models": listed("vllm"), **tokenized(render)}
+    for name, server in (("llamacpp", llama), ("vllm", Server(others)), ("sglang", Server(others))):
+        assert (await DIALECTS[name]().capabilities(server.ask, "m")).user_after_result is takes
+
+
 async def test_llamacpp_describes_itself() -> None:
     server = Server({"/props": PROPS, "/apply-template": applied(strict_template)})
     found = await DIALECTS["llamacpp"]().capabilities(server.ask, "m")

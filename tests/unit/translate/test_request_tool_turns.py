@@ -294,3 +294,46 @@ def test_calls_without_results_are_refused_by_their_turn_and_ids(answer: Any) ->
         InvalidRequestError, match=r"^messages.1: `tool_use` ids .* after: (toolu_a, )?toolu_b\."
     ):
         chat(user("go"), calls, *answer)
+
+
+# ---- templates that take no user turn behind a result -----------------------------------------------------
+
+ANSWERED = (user("go"), assistant(call("toolu_a"), call("toolu_b")))
+JOINS = {"capabilities": able_but(user_after_result=False)}
+MERGING_JOINS = {"capabilities": able_but(user_after_result=False, system_in_place=False)}
+
+
+def said_after(changes: dict[str, Any], *turns: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The roles and contents of what follows the calls."""
+    return [(one.role, one.content) for one in chat(*ANSWERED, *turns, **changes)[2:]]
+
+
+def test_a_users_words_behind_results_join_the_last_one_where_the_template_wants_it() -> None:
+    results = result("toolu_b", "two"), result("toolu_a", "one")
+    turns = user(*results, text("and this"))
+    assert said_after({}, turns) == [("tool", "one"), ("tool", "two"), ("user", "and this")]
+    assert said_after(JOINS, turns) == [("tool", "one"), ("tool", "two\nand this")]
+    assert said_after(JOINS, user(*results)) == [("tool", "one"), ("tool", "two")]
+    empty = user(result("toolu_b", ""), result("toolu_a", "one"), text("and this"))
+    assert said_after(JOINS, empty) == [("tool", "one"), ("tool", "and this")]
+    assert said_after(JOINS, user(*results), user("")) == [("tool", "one"), ("tool", "two")]
+
+
+def test_reminders_behind_results_join_too_and_stay_as_the_conversation_goes_on() -> None:
+    results = user(result("toolu_a", "one"), result("toolu_b", "two"))
+    joined = [("tool", "one"), ("tool", "two\n<system-reminder>\nS\n</system-reminder>")]
+    assert said_after(MERGING_JOINS, results, system("S")) == joined
+    later = said_after(MERGING_JOINS, results, system("S"), assistant("ok"), user("more"))
+    assert later == [*joined, ("assistant", "ok"), ("user", "more")]
+
+
+def test_a_system_turn_that_stays_in_place_parts_them() -> None:
+    results = user(result("toolu_a", "one"), result("toolu_b", "two"))
+    found = said_after(JOINS, results, system("S"), user("more"))
+    assert found == [("tool", "one"), ("tool", "two"), ("system", "S"), ("user", "more")]
+
+
+def test_images_stay_in_a_user_turn() -> None:
+    found = said_after(JOINS, user(result("toolu_a", "one"), result("toolu_b", [image()]), text("see")))
+    assert [role for role, _ in found] == ["tool", "tool", "user"]
+    assert found[1] == ("tool", "[image 1]")

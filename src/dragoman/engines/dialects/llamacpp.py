@@ -17,6 +17,7 @@ from dragoman.engines.dialects.probes import (
     Render,
     keeps_system_in_place,
     switches_thinking,
+    takes_user_after_result,
     thinking_switch,
 )
 from dragoman.engines.dialects.unlisted import hides_unlisted, tell_apart
@@ -122,6 +123,7 @@ class LlamaCppDialect(Dialect):
             unlisted_tools=await hides_unlisted(render, _shown),
             early_usage=True,
             system_in_place=await keeps_system_in_place(render),
+            user_after_result=await takes_user_after_result(render),
             logprobs=True,
         )
 

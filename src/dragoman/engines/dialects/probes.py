@@ -24,6 +24,24 @@ async def keeps_system_in_place(render: Render) -> bool:
     return places == sorted(places) and places[0] >= 0
 
 
+async def takes_user_after_result(render: Render) -> bool:
+    """Whether a user turn right behind the result of a call renders, where the result alone does."""
+    function = {"name": "find", "arguments": "{}"}
+    # some templates want ids of nine characters
+    call = {"id": "a1b2c3d4e", "type": "function", "function": function}
+    turns = [
+        {"role": "user", "content": _MARKS[0]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": _MARKS[1], "tool_call_id": call["id"]},
+    ]
+    tools = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]
+    if await render({"messages": turns, "tools": tools}) is None:
+        return True
+    turns.append({"role": "user", "content": _MARKS[2]})
+    prompt = await render({"messages": turns, "tools": tools})
+    return prompt is not None and _MARKS[2] in prompt
+
+
 async def switches_thinking(render: Render) -> bool:
     """Whether the template's thinking switch changes the prompt."""
     messages = [{"role": "user", "content": _MARKS[0]}]

@@ -11,7 +11,12 @@ import msgspec
 
 from dragoman.engines.dialects.base import Ask, Reply
 from dragoman.engines.dialects.generic import listed_context
-from dragoman.engines.dialects.probes import keeps_system_in_place, switches_thinking, thinking_switch
+from dragoman.engines.dialects.probes import (
+    keeps_system_in_place,
+    switches_thinking,
+    takes_user_after_result,
+    thinking_switch,
+)
 from dragoman.engines.dialects.rendering import RenderingDialect
 from dragoman.engines.dialects.unlisted import hides_in_messages, twice, with_tools
 from dragoman.errors import NotSupportedError
@@ -79,6 +84,7 @@ class SGLangDialect(RenderingDialect):
             matched_stop=True,
             unlisted_tools=can_render and await self._reads_tools_in_messages(ask, model),
             system_in_place=not can_render or await keeps_system_in_place(render),
+            user_after_result=not can_render or await takes_user_after_result(render),
             logprobs=True,
             token_ids=True,
         )

@@ -12,7 +12,12 @@ import msgspec
 
 from dragoman.engines.dialects.base import Ask
 from dragoman.engines.dialects.generic import listed_context
-from dragoman.engines.dialects.probes import keeps_system_in_place, switches_thinking, thinking_switch
+from dragoman.engines.dialects.probes import (
+    keeps_system_in_place,
+    switches_thinking,
+    takes_user_after_result,
+    thinking_switch,
+)
 from dragoman.engines.dialects.rendering import RenderingDialect
 from dragoman.engines.dialects.unlisted import hides_unlisted, tell_apart
 from dragoman.wire.capabilities import EngineCapabilities
@@ -62,6 +67,7 @@ class VLLMDialect(RenderingDialect):
             matched_stop=True,
             unlisted_tools=can_render and await hides_unlisted(render, _shown),
             system_in_place=not can_render or await keeps_system_in_place(render),
+            user_after_result=not can_render or await takes_user_after_result(render),
             logprobs=True,
             token_ids=True,
         )
