@@ -17,9 +17,12 @@ from dragoman.translate.deltas import Call
 from dragoman.translate.finish import Stop
 from dragoman.translate.order import BlockSink
 from dragoman.translate.raw import object_text
+from dragoman.translate.schema_size import UnknownReferenceError, followed_size
 
 # Patterns take time by the text's length; those with look-around or references back give up here.
 _BACKTRACKS = 100_000
+# A check takes a moment for each schema, one as often as references lead to it.
+_MOST_SCHEMAS = 100_000
 _MESSAGE_LENGTH = 200
 _WHOLE = frozenset({"end_turn", "tool_use"})
 
@@ -67,12 +70,18 @@ def _compiled(schema: bytes) -> Validator | tuple[str, str]:
         raise ValueError
 
     try:
-        return Validator(
-            msgspec.json.decode(schema),
+        value = msgspec.json.decode(schema)
+        validator = Validator(
+            value,
             validate_formats=False,
             retriever=refuse,
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACKS),
         )
+        if followed_size(value) > _MOST_SCHEMAS:
+            return "", "the schema is too large with its references followed"
+        return validator
+    except UnknownReferenceError:
+        return "", "`$ref` may only be a path inside the same schema"
     except RecursionError:
         return "", "the schema is nested too deep"
     except (jsonschema_rs.ValidationError, ValueError) as error:
@@ -201,6 +210,6 @@ def _check(validator: Validator, text: str, fault: str) -> None:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         raise EngineFaultError(fault, log_detail="no JSON") from None
-    error = next(validator.iter_errors(value), None)
-    if error is not None:
-        raise EngineFaultError(fault, log_detail=f"keyword {error.kind.name}")
+    # not to be asked for its errors: making these takes far longer than finding that there are some
+    if not validator.is_valid(value):
+        raise EngineFaultError(fault, log_detail="not valid")

@@ -239,6 +239,17 @@ def test_a_plain_tools_schema_loses_only_what_llamacpp_would_refuse(member: Any,
     assert plain(schema)["properties"]["p"] == left
 
 
+@pytest.mark.parametrize("way", [lambda ref: {"type": "object", **ref}, lambda ref: {"oneOf": [ref, ref]}])
+def test_references_that_double_at_each_link_are_named(way: Any) -> None:
+    links: dict[str, Any] = {"l0": {"type": "object", "properties": {"n": {}}, "required": ["n"]}}
+    for number in range(1, 40):
+        ref = {"$ref": f"#/$defs/l{number - 1}"}
+        both = {"l": {**ref, "type": "object"}, "r": {**ref, "type": "object"}}
+        links[f"l{number}"] = {"type": "object", "properties": both, "required": ["l", "r"]}
+    schema = {"type": "object", "properties": {"q": way({"$ref": "#/$defs/l39"})}, "$defs": links}
+    assert refused(schema)[1] == "$ref"
+
+
 def test_a_strict_definition_whose_name_means_another_now_is_followed_still() -> None:
     request = asking(({"type": "object", "properties": {"a": {"minimum": 1, "type": "integer"}}}, True))
     before = held_tools(request)

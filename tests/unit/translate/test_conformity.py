@@ -104,13 +104,13 @@ def test_every_text_block_has_the_form() -> None:
     fault(expecting(IN_FORM, said('{"n"'), said(reasoning="Hm."), said(": 1}")))
 
 
-def test_the_fault_tells_the_log_the_keyword_and_no_content() -> None:
+def test_the_fault_tells_the_log_no_content() -> None:
     stream = MessageStream(options(expected=IN_FORM), seal)
     stream.start(5)
     stream.feed([said('{"n": "secret"}'), finished()])
     stream.end()
     assert stream.fault is not None
-    assert stream.fault.log_detail == "keyword type"
+    assert stream.fault.log_detail == "not valid"
 
 
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
@@ -263,6 +263,10 @@ def test_the_tool_that_stands_for_nothing_demands_nothing() -> None:
         ({"$ref": "file:///etc/passwd"}, ": `$ref` may only point into the same schema"),
         ({"$defs": {"x": {"$ref": "other.json"}}}, ": `$ref` may only point into the same schema"),
         ({"$ref": "#/$defs/none"}, ": Pointer '/$defs/none' does not exist"),
+        (
+            {"$id": "urn:x", "not": {"$ref": "urn:x#/$defs/a"}, "$defs": {"a": {}}},
+            ": `$ref` may only be a path",
+        ),
         ({"pattern": "("}, '.pattern: "(" is not a "regex"'),
     ],
 )
@@ -289,3 +293,30 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     schema = msgspec.json.encode({"type": "object", "properties": {"n": {"pattern": pattern}}})
     expected = Expected(text=validator_of(schema, PATH))
     fault(expecting(expected, said(f'{{"n": "{"a" * 5000}b"}}')))
+
+
+def chain(length: int, link: Any) -> dict[str, Any]:
+    """A small schema in which references lead twice from each link to the next."""
+    links = {f"l{number}": link({"$ref": f"#/$defs/l{number - 1}"}) for number in range(1, length + 1)}
+    return {"$ref": f"#/$defs/l{length}", "$defs": {"l0": {"type": "object"}, **links}}
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        lambda ref: {"anyOf": [ref, ref]},
+        lambda ref: {"properties": {"$defs": ref, "enum": ref}},
+        lambda ref: {"properties": {"a": {"if": ref, "then": True, "else": ref}}},
+        lambda ref: {"items": ref, "contains": ref, "enum": [{}]},
+    ],
+)
+def test_a_schema_that_grows_with_its_references_is_refused(link: Any) -> None:
+    assert refusal(output_config=form(chain(40, link))) == (
+        f"{PATH}: the schema is too large with its references followed"
+    )
+    assert asks(output_config=form(chain(8, link))) is not None
+
+
+def test_an_answer_of_another_form_is_found_at_once_whatever_the_schema() -> None:
+    schema = msgspec.json.encode(chain(14, lambda ref: {"anyOf": [ref, ref]}))
+    fault(expecting(Expected(text=validator_of(schema, PATH)), said('"x"')))

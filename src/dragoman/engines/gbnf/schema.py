@@ -27,8 +27,11 @@ from dragoman.engines.gbnf.keywords import (
 )
 from dragoman.engines.gbnf.typed import array_rules, integer_rules, object_rules, string_rules
 
+_DEFINITIONS = frozenset({"$defs", "definitions"})
 # Deeper than any schema that is written by hand: what comes back to itself without end is stopped here.
 _DEEPEST = 60
+# Each step takes some microseconds; a schema whose references double at each link would take for ever.
+_MOST_STEPS = 20_000
 
 
 def followed_schema(schema: Schema) -> Schema:
@@ -49,6 +52,12 @@ class _Follower:
         self._defs: dict[str, Schema] = {}
         self._bare: list[str] = []
         self._depth = 0
+        self._steps = 0
+
+    def _step(self, path: Path) -> None:
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            raise NotFollowedError(path, "$ref")
 
     def all(self) -> Schema:
         """The whole schema, with definitions of its own."""
@@ -74,6 +83,7 @@ class _Follower:
     # ---- what any type may have ---------------------------------------------------------------------------
 
     def _rules(self, schema: Schema, path: Path) -> Schema:
+        self._step(path)
         rules = rules_of(schema)
         for keyword in BEYOND:
             if keyword in rules:
@@ -131,7 +141,9 @@ class _Follower:
     def _listed(self, rules: Schema, path: Path) -> Schema:
         """A list of values: those that are valid by all that stands beside it."""
         values = rules["enum"] if "enum" in rules else [rules["const"]]
-        whole = {key: value for key, value in self._root.items() if key in {"$defs", "definitions"}}
+        # references may stand in what is beside the list, not in a list alone
+        is_alone = rules.keys() <= {"enum", "const", "type"}
+        whole = {} if is_alone else {key: self._root[key] for key in _DEFINITIONS & self._root.keys()}
         try:
             valid = jsonschema_rs.Draft202012Validator({**whole, **rules}, validate_formats=False).is_valid
         except jsonschema_rs.ValidationError:
@@ -186,6 +198,7 @@ class _Follower:
                     raise NotFollowedError(path, "oneOf")
 
     def _are_apart(self, first: Any, second: Any, path: Path) -> bool:
+        self._step(path)
         one, other = self._inlined(first, path), self._inlined(second, path)
         if not isinstance(one, dict) or not isinstance(other, dict):
             return False
