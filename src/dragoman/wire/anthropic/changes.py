@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from dragoman.errors import InvalidRequestError
+from dragoman.wire.anthropic.blocks import ToolAdditionBlock, ToolRemovalBlock
 from dragoman.wire.anthropic.explain import explain
 from dragoman.wire.anthropic.request import Tool
+from dragoman.wire.anthropic.shape import unknown_paths
 
 T = TypeVar("T")
 
@@ -62,6 +65,11 @@ class _Changes(msgspec.Struct):
     tool_changes: list[Change] | None
 
 
+_KINDS: dict[str, tuple[type, type]] = {
+    "tool_addition": (ToolAdditionBlock, Addition),
+    "tool_removal": (ToolRemovalBlock, Removal),
+}
+
 _addition = msgspec.json.Decoder(Addition)
 _removal = msgspec.json.Decoder(Removal)
 _changes = msgspec.json.Decoder(_Changes)
@@ -87,3 +95,33 @@ def _decode(decoder: msgspec.json.Decoder[T], data: bytes, kind: type[T], path: 
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(f"{path}.{explain(error, kind, data)}") from error
+
+
+def unknown_in_changes(messages: Any) -> list[str]:
+    """Paths of the keys inside changes of the tools that no struct lists; `messages` is JSON of any shape."""
+    found = []
+    for number, message in enumerate(_listed(messages)):
+        for index, block in enumerate(_listed(message.get("content"))):
+            path = f"messages.{number}.content.{index}"
+            found += [f"{path}.tool.{key}" for key in _unknown_in_tool(block)]
+            for place, change in enumerate(_listed(block.get("tool_changes"))):
+                outer, _ = _KINDS.get(str(change.get("type")), (None, None))
+                unknown = [] if outer is None else unknown_paths(outer, change)
+                unknown += [f"tool.{key}" for key in _unknown_in_tool(change)]
+                found += [f"{path}.tool_changes.{place}.{key}" for key in unknown]
+    return found
+
+
+def _listed(value: Any) -> Iterator[dict[str, Any]]:
+    """The items of a list, with an empty object for each that is none."""
+    for item in value if isinstance(value, list) else ():
+        yield item if isinstance(item, dict) else {}
+
+
+def _unknown_in_tool(change: dict[str, Any]) -> list[str]:
+    """What is not known below the `tool` of a change."""
+    kind = str(change.get("type"))
+    if kind not in _KINDS:
+        return []
+    paths = unknown_paths(_KINDS[kind][1], {"type": kind, "tool": change.get("tool")})
+    return [path.removeprefix("tool.") for path in paths]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dragoman.errors import InvalidRequestError
+from dragoman.wire.anthropic.changes import unknown_in_changes
 from dragoman.wire.anthropic.context import EDIT_TYPES, ThreadContinue, UnknownEdit
 from dragoman.wire.anthropic.explain import explain
 from dragoman.wire.anthropic.request import CountTokensRequest, Message, MessagesRequest, NoContent
@@ -49,7 +50,8 @@ def decode_count(body: bytes) -> CountTokensRequest:
 def unknown_fields(body: bytes, kind: type[CountTokensRequest] = MessagesRequest) -> list[str]:
     """Paths of the keys that no struct of `kind` lists (strict mode), in the order of the body."""
     value = _plain(body, kind)
-    return unknown_paths(kind, value) + [f"{spell(_EDITS)}.{number}" for number in _unknown_edits(value)]
+    found = unknown_paths(kind, value) + [f"{spell(_EDITS)}.{number}" for number in _unknown_edits(value)]
+    return found + (unknown_in_changes(value.get("messages")) if isinstance(value, dict) else [])
 
 
 def _decode(decoder: msgspec.json.Decoder[Request], body: bytes, kind: type[Request]) -> Request:
