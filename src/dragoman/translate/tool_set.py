@@ -17,7 +17,7 @@ from dragoman.translate.options import Place
 from dragoman.translate.server_results import NOTHING_FOUND, found_tools
 from dragoman.translate.server_tools import ServerTool
 from dragoman.translate.tools import DeclaredTool, declared_tool
-from dragoman.translate.turns import cleared
+from dragoman.translate.turns import CLEARED, last_user
 from dragoman.wire.anthropic import changes as wire
 from dragoman.wire.anthropic.blocks import (
     CompactionBlock,
@@ -167,12 +167,13 @@ class ToolSet:
         Blocks that cannot stand where they do are left as they are, for the refusal that names them.
         """
         found: dict[int, Message] = {}
+        clears = last_user(messages)
         for number, message in enumerate(messages):
             if not isinstance(message.content, str):
                 content = self._content(message, number)
                 if content is not message.content:
                     found[number] = msgspec.structs.replace(message, content=content)
-                    if message.role == "system" and cleared(messages, number):
+                    if message.role == "system" and message.clear_at == CLEARED and number < clears:
                         found[number] = _without_words(message, content)
         return [found.get(number, message) for number, message in enumerate(messages)] if found else messages
 

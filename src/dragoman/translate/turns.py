@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -15,6 +14,7 @@ from dragoman.translate.tables import UNAVAILABLE_BLOCKS
 from dragoman.wire.anthropic.blocks import ContentBlock, TextBlock
 from dragoman.wire.anthropic.request import Message
 
+CLEARED = "next_user_message"
 Role = Literal["system", "user", "assistant"]
 # Where the blocks stand that belong in one place only.
 _PLACES = {
@@ -42,11 +42,12 @@ def turns_of(messages: Sequence[Message], *, system_in_place: bool, findings: Fi
     beside it, where it stands.
     """
     turns: list[Turn] = []
+    clears = last_user(messages)
     for number, message in enumerate(messages):
         role: Role = message.role
         items = _items(number, message)
         if role == "system":
-            if cleared(messages, number):
+            if message.clear_at == CLEARED and number < clears:
                 findings.note("system turns cleared by a later user turn, as their clear_at says")
                 continue
             text = _system_turn_text(items)
@@ -62,10 +63,9 @@ def turns_of(messages: Sequence[Message], *, system_in_place: bool, findings: Fi
     return turns
 
 
-def cleared(messages: Sequence[Message], number: int) -> bool:
-    """Whether a later user turn clears that system turn."""
-    later = islice(messages, number + 1, None)
-    return messages[number].clear_at == "next_user_message" and any(one.role == "user" for one in later)
+def last_user(messages: Sequence[Message]) -> int:
+    """The number of the last user message, -1 without one: it clears the system turns before it that ask."""
+    return next((n for n in range(len(messages) - 1, -1, -1) if messages[n].role == "user"), -1)
 
 
 def _items(number: int, message: Message) -> list[Item]:

@@ -145,7 +145,8 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         """The tools that may be called now."""
         if not self.loaded_tools and not self.removed_tools:
             return self.tools
-        kept = [tool for tool in self.tools if tool.function.name not in self.removed_tools]
+        removed = set(self.removed_tools)
+        kept = [tool for tool in self.tools if tool.function.name not in removed]
         return kept + self.loaded_tools
 
     @property

@@ -16,6 +16,7 @@ from dragoman.engines.gbnf.held import held_format, held_tools
 from dragoman.engines.gbnf.keywords import NotFollowedError
 from dragoman.engines.gbnf.patterns import followed_pattern
 from dragoman.engines.gbnf.schema import followed_schema
+from dragoman.engines.llamacpp.schema import call_format
 from dragoman.errors import InvalidRequestError
 from dragoman.wire.openai import ChatMessage, ChatRequest, ChatTool, FunctionSpec, JsonFormat, ToolChoice
 
@@ -248,6 +249,15 @@ def test_references_that_double_at_each_link_are_named(way: Any) -> None:
         links[f"l{number}"] = {"type": "object", "properties": both, "required": ["l", "r"]}
     schema = {"type": "object", "properties": {"q": way({"$ref": "#/$defs/l39"})}, "$defs": links}
     assert refused(schema)[1] == "$ref"
+
+
+@pytest.mark.parametrize("written", [held_tools, lambda request: call_format(request.tools)])
+def test_a_schema_that_is_nested_too_deep_is_refused(written: Any) -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(400):
+        schema = {"type": "object", "properties": {"a": schema}}
+    with pytest.raises(InvalidRequestError, match="tools: the schema of 't0' is nested too deep"):
+        written(asking((schema, False)))
 
 
 def test_a_strict_definition_whose_name_means_another_now_is_followed_still() -> None:

@@ -180,3 +180,10 @@ def test_a_system_turn_with_clear_at_is_left_out_once_a_user_turn_follows() -> N
     later = translated(messages=[user("a"), turn, assistant("b"), user("c")])
     assert later.chat.messages == chat(user("a"), assistant("b"), user("c"))
     assert later.notes == ("system turns cleared by a later user turn, as their clear_at says: 1",)
+
+
+def test_as_many_system_turns_with_clear_at_as_a_request_may_hold_take_a_moment() -> None:
+    turn = system("s") | {"clear_at": "next_user_message"}
+    assert len(chat(user("a"), *([turn] * 99_998), user("b"))) == 1
+    _, rest = chat(user("a"), *([turn] * 99_999))
+    assert rest.content == "\n".join(["s"] * 99_999)

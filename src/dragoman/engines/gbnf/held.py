@@ -42,10 +42,18 @@ def held_tool(tool: ChatTool, request: ChatRequest) -> ChatTool:
     given = tool.function.parameters
     # a definition that another one took the place of still stands in the prompt's head
     place = request.schema_places.get(tool.function.name, "tools")
-    schema = _held(given, place) if tool.function.strict else _taken(bytes(given))
+    try:
+        schema = _held(given, place) if tool.function.strict else _taken(bytes(given))
+    except RecursionError:
+        raise too_deep(tool) from None
     if schema is None:
         return tool
     return msgspec.structs.replace(tool, function=msgspec.structs.replace(tool.function, parameters=schema))
+
+
+def too_deep(tool: ChatTool) -> InvalidRequestError:
+    """The error for a tool's schema that cannot be written anew, level by level."""
+    return InvalidRequestError(f"tools: the schema of {tool.function.name!r} is nested too deep")
 
 
 def _held(schema: msgspec.Raw, place: str) -> msgspec.Raw:

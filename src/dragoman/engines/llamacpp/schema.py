@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dragoman.engines.gbnf.held import too_deep
 from dragoman.wire.openai import ChatTool, JsonFormat
 
 # Where the schemas of the arguments stand, so that references inside of one can be rewritten.
@@ -29,7 +30,10 @@ def call_format(tools: Sequence[ChatTool]) -> JsonFormat:
     calls = []
     for number, tool in enumerate(tools):
         key = f"arguments{number}"
-        arguments[key] = _moved(msgspec.json.decode(tool.function.parameters), _PLACE + key)
+        try:
+            arguments[key] = _moved(msgspec.json.decode(tool.function.parameters), _PLACE + key)
+        except RecursionError:
+            raise too_deep(tool) from None
         calls.append(_call(tool.function.name, {"$ref": _PLACE + key}))
     schema: dict[str, Any] = {"$defs": arguments}
     schema.update(calls[0] if len(calls) == 1 else {"anyOf": calls})
