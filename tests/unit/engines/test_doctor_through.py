@@ -159,3 +159,29 @@ async def test_a_description_that_is_too_deep_is_none(path: str) -> None:
         fake.routes[path] = Answer(pieces=[b'{"a":%b' % (b"[" * 100_000)])
         report = await examined(fake, model="m")
     assert rows(report)["chat"].outcome == "yes"
+
+
+@pytest.mark.parametrize(
+    ("second", "came"),
+    [
+        (reply({"error": {"message": "no"}}, 400), "the engine refused the request as invalid"),
+        (
+            reply(whole("", tool_calls=[{"id": "c", "function": {"name": "pick_color", "arguments": "{}"}}])),
+            "pick_color({})",
+        ),
+    ],
+    ids=["refused", "not right"],
+)
+async def test_what_dragoman_got_is_told_where_it_is_not_right_either(second: Answer, came: str) -> None:
+    async with able(Able()) as fake:
+        usual = fake.routes[CHAT]
+        assert callable(usual)
+        answers = [reply(whole("Hello.")), second]
+
+        def chat(seen: Seen) -> Any:
+            is_named = isinstance(seen.json.get("tool_choice"), dict)
+            return answers.pop(0) if is_named and answers else usual(seen)
+
+        fake.routes[CHAT] = chat
+        row = rows(await examined(fake))["forced_named"]
+    assert f"through Dragoman: {came}" in row.evidence

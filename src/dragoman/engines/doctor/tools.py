@@ -78,8 +78,8 @@ async def _or_through(subject: Subject, request: ChatRequest, alone: Shown, only
         return alone
     try:
         completion = await subject.through(request)
-    except DragomanError:
-        return alone
+    except DragomanError as error:
+        return _also(alone, error.message)
     calls = [
         Called(call.function.name or "", call.function.arguments or "")
         for call in completion.choices[0].message.tool_calls or ()
@@ -87,7 +87,17 @@ async def _or_through(subject: Subject, request: ChatRequest, alone: Shown, only
     ]
     if calls and all(map(_right, calls)) and all(only in {None, call.name} for call in calls):
         return Shown("yes", f"alone: {alone.evidence}; through Dragoman: {_call_words(calls)}", _BY_US)
-    return alone
+    return _also(alone, _call_words(calls)) if calls else alone
+
+
+def _also(alone: Shown, through: str) -> Shown:
+    """What the engine alone shows, with what came of the request by Dragoman's own way in its evidence.
+
+    Where the engine refuses the request, so it does by any way.
+    """
+    if alone.outcome not in {"ignored", "partly"}:
+        return alone
+    return msgspec.structs.replace(alone, evidence=f"{alone.evidence}; through Dragoman: {through}")
 
 
 async def _forced(subject: Subject, request: ChatRequest, only: str | None = None) -> Shown:
@@ -212,8 +222,8 @@ async def _stream_or_through(subject: Subject, request: ChatRequest, alone: Show
     """The same stream by Dragoman's own way, where the engine's own has no call."""
     try:
         chunks = await subject.through_stream(request)
-    except DragomanError:
-        return alone
+    except DragomanError as error:
+        return _also(alone, error.message)
     parts = [part for chunk in chunks for choice in chunk.choices for part in choice.delta.tool_calls or ()]
     pieces = sum(1 for part in parts if part.function is not None and part.function.arguments)
     if not pieces:
@@ -255,8 +265,8 @@ async def _said_through(subject: Subject, request: ChatRequest, alone: Shown) ->
     """The answer to a result by Dragoman's own way, where the engine alone gives no words."""
     try:
         completion = await subject.through(request)
-    except DragomanError:
-        return alone
+    except DragomanError as error:
+        return _also(alone, error.message)
     text = completion.choices[0].message.content or ""
     if not _is_words(text):
         return alone
