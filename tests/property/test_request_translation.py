@@ -161,9 +161,9 @@ def test_any_request_translates_or_is_refused(
 
 
 def words_of(messages: list[ChatMessage], *roles: str) -> str:
-    """The texts of all messages of these roles, in order."""
+    """The texts of all messages of these roles, in order, on lines of their own: no mark is made of two."""
     contents = [message.content for message in messages if message.role in roles]
-    return "".join(
+    return "\n".join(
         content
         if isinstance(content, str)
         else "".join(p.text for p in content or () if isinstance(p, TextPart))
