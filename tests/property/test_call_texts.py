@@ -12,13 +12,14 @@ from dragoman.engines.llamacpp.calls import CallReader
 from dragoman.engines.llamacpp.recogniser import CallRecogniser, Verdict
 
 TOOLS = ("read_file", "run")
-FENCES = ("```json", "```")
+FENCES = ("```json", "```", "<tools>")
 MARKS = ("<tool_call>",)
 
 # Pieces of calls, near misses and prose in any order.
 WORDS = st.sampled_from(
     [
         *(" ", "\n", "{", "}", '"', ":", ",", "`", "<", "a", "\\", "```", "```json", "<tool_call>", "<tool"),
+        *("(", "({", "{{", "<tools>", "</tools>", ")"),
         *('"name"', '"arguments"', "read_file", "run", "other", '{"name": "', '", "arguments": {', "Hello"),
     ]
 )
@@ -57,6 +58,9 @@ def read(parts: list[str]) -> tuple[str | None, str, bool]:
 @example('```json\n{"name": "read_file", "arguments": {}}', [3])
 @example('{"name": "other", "arguments": {}}', [1, 10])
 @example('Hello <tool_call>{"name": "run"', [8, 20])
+@example('{{"name": "run", "arguments": {}}}', [1])
+@example('<tools>\n{"name": "run", "arguments": {}}\n</tools>', [3, 7])
+@example(',\n({"name": "run", "arguments": {}})', [1, 3])
 def test_any_split_is_recognised_alike(text: str, cuts: list[int]) -> None:
     # of a call, only what stood before it counts
     shown, verdict, tool, held = recognised([text])
@@ -73,7 +77,7 @@ def test_nothing_of_an_answer_is_lost_before_a_call(text: str, cuts: list[int]) 
     assert verdict is Verdict.CALL or shown + held == text
 
 
-@given(st.text(alphabet=st.characters(exclude_characters='{`<" \n'), min_size=1), CUTS)
+@given(st.text(alphabet=st.characters(exclude_characters='{(,`<" \n'), min_size=1), CUTS)
 def test_words_are_shown_at_once(text: str, cuts: list[int]) -> None:
     recogniser = CallRecogniser(TOOLS, FENCES, MARKS)
     parts = pieces(text, cuts)

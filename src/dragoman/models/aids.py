@@ -11,9 +11,9 @@ class PromptAids(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     system: the system prompt of a request with tools that has none of its own. policy: ends the system prompt
     of every request with tools. result: stands behind every result of a tool. fences: what may stand before
     a call that the model writes as text; the bare JSON object is always one. marks: what only ever stands
-    before a call. chains: whether the answer to a result may begin with another call. forced_penalty:
-    llama.cpp's `repeat_penalty` for a call that was forced, where a model with nothing to say would write for
-    ever; 1 is none.
+    before a call. chains: whether another call is as welcome as words in the answer to a result.
+    forced_penalty: llama.cpp's `repeat_penalty` for a call that was forced, where a model with nothing to say
+    would write for ever; 1 is none.
     """
 
     system: str = ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
 import pytest
 
-from dragoman.engines.llamacpp.aided import WORDS, AidedInferenceEngine
+from dragoman.engines.llamacpp.aided import RATHER_WORDS, WORDS, AidedInferenceEngine
+from dragoman.engines.llamacpp.recogniser import CallRecogniser
 from dragoman.errors import EngineFaultError, EngineUnavailableError, InvalidRequestError, SettingsError
 from dragoman.models import find
 from dragoman.settings import EngineEntry
@@ -103,13 +105,36 @@ async def test_another_call_after_a_result_is_a_call() -> None:
     assert "".join(arguments or "" for _, arguments in calls_of(chunks)) == '{"a": 2}'
 
 
-async def test_a_model_that_is_not_let_to_chain_calls_answers_a_result_in_words() -> None:
+async def test_a_model_that_does_not_chain_calls_is_brought_to_answer_a_result_in_words() -> None:
     aids = msgspec.structs.replace(AIDS, chains=False)
     async with FakeOpenAI() as fake, aided(fake, aids=aids) as engine:
         fake.chat(said("It is", " 1."), said("It is 1."), said("Hello."))
         for request in (after_a_call(), after_a_call(REMINDER), asking()):
             await read(await engine.stream_chat_completion(request))
-    assert [seen.json.get("grammar") for seen in fake.chats] == [WORDS, WORDS, None]
+    assert [seen.json.get("grammar") for seen in fake.chats] == [RATHER_WORDS, RATHER_WORDS, None]
+
+
+@pytest.mark.parametrize("insisting", ['({"name": "f"', ', {"name": "f"'])
+async def test_a_model_that_insists_on_another_call_gets_it_but_no_repeat(insisting: str) -> None:
+    aids = msgspec.structs.replace(AIDS, chains=False)
+    first = said(insisting, finish="", ends=(Hang(),))
+    async with FakeOpenAI() as fake, aided(fake, aids=aids) as engine:
+        fake.chat(first, said('{"name": "f", "arguments": {"a": 2}}'), first, said(CALL), said("It is 1."))
+        other = await read(await engine.stream_chat_completion(after_a_call()))
+        repeat = await read(await engine.stream_chat_completion(after_a_call()))
+    assert (text_of(other), calls_of(other)) == ("", [("f", ""), (None, '{"a": 2}')])
+    assert (text_of(repeat), calls_of(repeat)) == ("It is 1.", [])
+    asked = [seen.json.get("grammar") for seen in fake.chats]
+    assert asked == [RATHER_WORDS, None, RATHER_WORDS, None, WORDS]
+
+
+def test_words_that_are_asked_for_begin_with_nothing_that_may_begin_a_call() -> None:
+    found = re.fullmatch(r"root ::= (\[\^.+?\]) .*", WORDS)
+    assert found is not None
+    letters = [chr(code) for code in range(0x20, 0x7F)] + ["\t", "\n", "\r"]
+    held = [letter for letter in letters if not CallRecogniser((), AIDS.fences, AIDS.marks).feed(letter)]
+    assert "{" in held
+    assert [letter for letter in held if re.match(found[1], letter)] == []
 
 
 async def test_a_forced_call_may_have_a_penalty_on_what_comes_again() -> None:

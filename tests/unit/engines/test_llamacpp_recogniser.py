@@ -6,14 +6,20 @@ import pytest
 
 from dragoman.engines.llamacpp.calls import CallReader
 from dragoman.engines.llamacpp.recogniser import CallRecogniser, Verdict
+from dragoman.models.catalogue import CatalogueModel, catalogue
 
 TOOLS = {"read_file", "run"}
 
 
 def fed(*pieces: str) -> tuple[list[str], CallRecogniser]:
     """What is shown of each piece, and the recogniser after them."""
-    recogniser = CallRecogniser(TOOLS, fences=("```json", "```"), marks=("<tool_call>",))
+    recogniser = CallRecogniser(TOOLS, fences=("```json", "```", "<tools>"), marks=("<tool_call>",))
     return [recogniser.feed(piece) for piece in pieces], recogniser
+
+
+def splits(text: str) -> list[list[str]]:
+    """The text whole, in two at every place, and letter by letter."""
+    return [[text], *([text[:at], text[at:]] for at in range(1, len(text))), list(text)]
 
 
 @pytest.mark.parametrize(
@@ -28,13 +34,23 @@ def fed(*pieces: str) -> tuple[list[str], CallRecogniser]:
         ('{"name": "open", "arguments"', None),
         ('<tool_call>{"name": "open"}', None),
         ("<tool_call>run", None),
+        # a comma, a parenthesis or a second brace before it
+        ('{{"name": "run", "arguments": {"a": 1}}}', "run"),
+        ('{{"name": "open", "arguments"', None),
+        ('<tools>\n{"name": "run", "arguments": {"a": 1}}\n</tools>', "run"),
+        ('({"name": "run", "arguments": {"a": 1}})', "run"),
+        (', {"name": "run", "arguments": {"a": 1}}', "run"),
+        (',\n({{"name": "run"', "run"),
+        ('```json\n({"name": "run"', "run"),
+        ('<tool_call>\n{{"name": "run"', "run"),
     ],
 )
 def test_a_call(text: str, tool: str | None) -> None:
-    shown, recogniser = fed(*text)
-    assert not any(shown)
-    assert (recogniser.verdict, recogniser.tool) == (Verdict.CALL, tool)
-    assert recogniser.feed(" and more") == ""
+    for parts in splits(text):
+        shown, recogniser = fed(*parts)
+        assert not any(shown)
+        assert (recogniser.verdict, recogniser.tool) == (Verdict.CALL, tool)
+        assert recogniser.feed(" and more") == ""
 
 
 @pytest.mark.parametrize(
@@ -51,18 +67,57 @@ def test_a_call(text: str, tool: str | None) -> None:
         "`run`",
         '{"name": "' + "a" * 200,
         '{"name": 5}',
+        '{{"name": "Ann"}}',
+        '{{{"name": "run"',
+        '{ {"name": "run"',
+        "{{name}} and {{ age }}",
+        "<tools>\n</tools>",
+        "<tools> are listed",
+        '<tools>\n{"type": "function"}',
+        '(see {"name": "run"',
+        '({"name": "Ann", "age": 3})',
+        '(({"name": "run"',
+        ',,{"name": "run"',
+        '(, {"name": "run"',
+        ", and so on",
     ],
 )
 def test_no_call(text: str) -> None:
-    shown, recogniser = fed(*text)
-    assert "".join(shown) == text
-    assert (recogniser.verdict, recogniser.tool) == (Verdict.TEXT, None)
+    for parts in splits(text):
+        shown, recogniser = fed(*parts)
+        assert "".join(shown) == text
+        assert (recogniser.verdict, recogniser.tool) == (Verdict.TEXT, None)
 
 
 def test_only_what_may_be_a_call_is_held_back() -> None:
     assert fed("Hel", "lo")[0] == ["Hel", "lo"]
     assert fed("```", "py", "\nx")[0] == ["", "```py", "\nx"]
     assert fed("{", '"name"', ': "Ann"', ', "age"')[0] == ["", "", "", '{"name": "Ann", "age"']
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in catalogue() if model.aids], ids=lambda model: model.name
+)
+@pytest.mark.parametrize(
+    "before", ["", "{", "(", ", ", "<tools>\n", "```json\n", "Let me see.\n<tool_call>\n"]
+)
+def test_the_models_of_the_catalogue_may_begin_a_call_in_all_these_ways(
+    model: CatalogueModel, before: str
+) -> None:
+    assert model.aids is not None
+    recogniser = CallRecogniser(TOOLS, model.aids.fences, model.aids.marks)
+    recogniser.feed(before + '{"name": "run", "arguments": {}}')
+    assert (recogniser.verdict, recogniser.tool) == (Verdict.CALL, "run")
+
+
+@pytest.mark.parametrize(
+    "text", ["<tools", "<tools>\n", '<tools>{"name": "ru', "(", " , ", ',({{"name"', "{{"]
+)
+def test_what_ended_before_it_could_be_a_call_is_kept(text: str) -> None:
+    for parts in splits(text):
+        shown, recogniser = fed(*parts)
+        assert not any(shown)
+        assert (recogniser.verdict, recogniser.flush()) == (Verdict.OPEN, text)
 
 
 def test_a_mark_begins_a_call_wherever_it_stands() -> None:

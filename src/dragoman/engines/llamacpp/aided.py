@@ -25,8 +25,11 @@ from dragoman.settings import EngineEntry, Limits, Timeouts
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatRequest, ChatTool
 
-# In llama.cpp's notation: any text but one that begins like a call, or with white space before one.
-WORDS = r"root ::= [^{<>\x60\x20\x09\x0A\x0D] [^\x00]*"
+# In llama.cpp's notation: any text but one that begins like a call, or with white space before one. A model
+# that still wants to call then writes an equals sign before the brace.
+WORDS = r"root ::= [^{<>(,=\x60\x20\x09\x0A\x0D] [^\x00]*"
+# The same, but open to a model that is sure of its call: kept from the brace, it begins with `({` or `,{`.
+RATHER_WORDS = r"root ::= [^{<>\x60\x20\x09\x0A\x0D] [^\x00]*"
 
 
 class _SlotParams(msgspec.Struct):
@@ -89,7 +92,7 @@ class AidedInferenceEngine(RemoteInferenceEngine):
         recogniser = CallRecogniser(names, aids.fences, aids.marks)
         asker = _Asker(self._raw, self._forms, self._transport.ask, first, request)
         answered = answered_calls(request)
-        words = {} if aids.chains or not answered else {"grammar": WORDS}
+        words = {} if aids.chains or not answered else {"grammar": RATHER_WORDS}
         stream = await self._raw(first, {"seed": asker.seed, **words})
         guard = RepeatGuard(answered)
         return AidedStream(stream, recogniser, guard, StopFilter(request.stop), asker)

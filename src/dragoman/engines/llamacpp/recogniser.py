@@ -8,8 +8,10 @@ from enum import Enum, auto
 
 _SPACE = r"\s*+"
 _NAME = r'(?P<name>[^"\\]{0,128}+)'
-# `{"name": "some_tool"`, in pieces that a beginning may end between.
-_NAMED = (_SPACE, r"\{", _SPACE, *'"name"', _SPACE, ":", _SPACE, '"', _NAME, '"')
+# `{"name": "some_tool"`, in pieces that a beginning may end between. Small models also write a comma or a
+# parenthesis before it, and double the brace.
+_BRACE = (_SPACE, ",?+", _SPACE, r"\(?+", _SPACE, r"\{{1,2}+")
+_NAMED = (*_BRACE, _SPACE, *'"name"', _SPACE, ":", _SPACE, '"', _NAME, '"')
 # Behind a name that no tool has: only the key of the arguments tells a call from any other object.
 _CALL = (*_NAMED, _SPACE, ",", _SPACE, *'"arguments"')
 
@@ -39,9 +41,9 @@ class CallRecogniser:
     """Holds back only what may still be a call; any split of an answer's text gives the same.
 
     A call at the beginning is a JSON object whose first key is `name` with the name of a tool, or with
-    another name and then the key `arguments`; white space and one of `fences` may stand before it. One of
-    `marks` begins a call wherever it stands, whatever follows. `tool` is the name of the tool that is called,
-    None where it is not known.
+    another name and then the key `arguments`; white space, one of `fences`, a comma and a parenthesis may
+    stand before it, and its brace may be doubled. One of `marks` begins a call wherever it stands, whatever
+    follows. `tool` is the name of the tool that is called, None where it is not known.
     """
 
     def __init__(self, tools: Collection[str], fences: Sequence[str] = (), marks: Sequence[str] = ()) -> None:
