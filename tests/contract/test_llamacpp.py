@@ -152,4 +152,7 @@ async def test_usage_is_told_where_the_answer_is_cut_on_our_side(engine: Inferen
     chunks = await read(await engine.stream_chat_completion(request))
     usage = [chunk.usage for chunk in chunks if chunk.usage is not None][-1]
     assert usage.prompt_tokens == await engine.count_tokens(request)
-    assert 20 < usage.completion_tokens < 40
+    uncut = (await engine.chat_completion(asked("count"))).usage
+    assert uncut is not None
+    # how far the engine gets before it hears of the cut is its own affair
+    assert 20 < usage.completion_tokens <= uncut.completion_tokens

@@ -164,6 +164,7 @@ def test_lines_that_go_on_and_earlier_ones(terminal: Callable[..., Terminal]) ->
         second.await_text("> ")
         second.type("\x1b[A\x1b[A\r")
         second.await_text("written")
+        second.await_text("> ")
         assert second.ended_by("\x03") == 0
     assert [call.request.messages[-1].content for call in engine.calls] == ["one \ntwo", "two"]
 
