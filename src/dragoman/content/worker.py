@@ -58,7 +58,10 @@ def main() -> None:
     while head := source.read(LENGTH.size):
         data = source.read(*LENGTH.unpack(head))
         try:
-            answer = msgspec.msgpack.encode(outcome_of(msgspec.msgpack.decode(data, type=Job)))
+            job = msgspec.msgpack.decode(data, type=Job)
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + job.seconds) + _GRACE)
+            answer = msgspec.msgpack.encode(outcome_of(job))
         except MemoryError:
             sys.exit(OUT_OF_MEMORY)
         _send(sink, answer)
@@ -66,8 +69,6 @@ def main() -> None:
 
 def outcome_of(job: Job) -> Outcome:
     """What became of a document."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + job.seconds) + _GRACE)
     try:
         return Pages(read_pages(job))
     except ContentError as error:
