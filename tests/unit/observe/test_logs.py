@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -12,17 +11,6 @@ import pytest
 
 from dragoman.errors import EngineFaultError, InvalidRequestError
 from dragoman.observe import logs
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    names = ("dragoman", "uvicorn.error")
-    loggers = [logging.getLogger(name) for name in names]
-    kept = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (handlers, level, propagate) in zip(loggers, kept, strict=True):
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
 
 
 def written(form: Literal["text", "json"], failure: BaseException | None = None) -> str:
