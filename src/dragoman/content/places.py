@@ -29,14 +29,14 @@ _HOLDERS = frozenset({ImageBlock, DocumentBlock, ToolResultBlock})
 def pointing(request: CountTokensRequest) -> Iterator[tuple[Steps, Pointing]]:
     """The documents and images that point at a file or an address or hold a PDF, in the request's order."""
     for number, message in enumerate(request.messages):
-        if not isinstance(message.content, str):
+        # most hold none of these, and every request of an agent passes here with its whole history
+        if not isinstance(message.content, str) and not _HOLDERS.isdisjoint(map(type, message.content)):
             yield from _among(message.content, ("messages", number, "content"))
 
 
 def _among(blocks: list[Any], steps: Steps) -> Iterator[tuple[Steps, Pointing]]:
     for index, block in enumerate(blocks):
         kind = type(block)
-        # most are none of these, and every request of an agent passes here with its whole history
         if kind not in _HOLDERS:
             continue
         if kind is ImageBlock:

@@ -32,7 +32,7 @@ class ServerHistory:
         A round ends where all its calls have results and something else follows; one with calls for the
         client ends with the turn. A call without a result, as a limit may leave one, reads as not run.
         """
-        if not any(self._is_call(block) for _, block in turn.items):
+        if not self._names or not any(self._is_call(block) for _, block in turn.items):
             return [TurnRound(turn, {})]
         splitting = _Splitting()
         for place, block in turn.items:

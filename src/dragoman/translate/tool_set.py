@@ -36,6 +36,7 @@ from dragoman.wire.openai import ChatTool
 UNRESOLVED = "tool_reference_unresolved"
 CONFLICT = "tool_name_conflict"
 _CHANGING = (ToolAdditionBlock, ToolRemovalBlock)
+_WALKED = frozenset({*_CHANGING, ToolReferenceBlock, ToolSearchToolResultBlock, CompactionBlock})
 
 
 class StrictTool(NamedTuple):
@@ -166,6 +167,9 @@ class ToolSet:
 
         Blocks that cannot stand where they do are left as they are, for the refusal that names them.
         """
+        if _kinds(messages).isdisjoint(_WALKED):
+            # most requests: an agent's history is long, and nothing in it changes the tools
+            return messages
         found: dict[int, Message] = {}
         clears = last_user(messages)
         for number, message in enumerate(messages):
@@ -227,6 +231,19 @@ class ToolSet:
             for inner, one in enumerate(content)
         ]
         return msgspec.structs.replace(block, content=new)
+
+
+def _kinds(messages: Sequence[Message]) -> set[type]:
+    """The types of all blocks, also of those inside results."""
+    kinds: set[type] = set()
+    for message in messages:
+        if isinstance(message.content, str):
+            continue
+        for block in message.content:
+            kinds.add(type(block))
+            if isinstance(block, ToolResultBlock) and isinstance(block.content, list):
+                kinds.update(map(type, block.content))
+    return kinds
 
 
 def _without_words(message: Message, content: list[ContentBlock]) -> Message:
