@@ -64,7 +64,7 @@ class Worker:
         except (TimeoutError, WorkerEnded) as error:
             await worker.kill()
             raise _no_worker(repr(error)) from error
-        except BaseException:
+        except BaseException:  # whatever ends the wait, cancellation above all: nobody else knows the process
             await worker.kill()
             raise
         return worker
@@ -160,7 +160,7 @@ class WorkerPool:
         except TimeoutError:
             await worker.kill()
             raise ContentError(f"it takes longer than {job.seconds:g} s (documents.seconds)") from None
-        except BaseException:
+        except BaseException:  # cancelled, or dead: a worker in the middle of its work serves nobody else
             await worker.kill()
             raise
         finally:

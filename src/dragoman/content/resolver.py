@@ -119,7 +119,7 @@ class _OneRequest:
         tasks = [asyncio.create_task(work()) for _ in range(min(AT_A_TIME, len(found)))]
         try:
             await asyncio.gather(*tasks)
-        except BaseException:
+        except BaseException:  # a refusal or a cancellation: the other blocks are of no use to anybody
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -267,7 +267,7 @@ async def read_whole(response: aiohttp.ClientResponse, silence: float) -> bytes:
                     "the engine's answer is too long", log_detail=f"more than {size} bytes"
                 )
             pieces.append(piece)
-    except BaseException:
+    except BaseException:  # cancelled, too: half an answer must not go back to the pool as a free connection
         response.close()
         raise
     finally:

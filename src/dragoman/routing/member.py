@@ -63,7 +63,7 @@ class CountedStream(ChatStream):
         """The next batch."""
         try:
             return await anext(self._stream)
-        except BaseException:
+        except BaseException:  # its end, a failure, a cancellation: the call is in flight no more
             self._end()
             raise
 

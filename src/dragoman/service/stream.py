@@ -75,7 +75,7 @@ class AnswerStream:
             await _within(self._first, self._interval)
             if self._first.done():
                 self._first.result()
-        except BaseException:
+        except BaseException:  # refused or cancelled: the engine must not work on for nobody
             await self.aclose()
             raise
         return self

@@ -61,7 +61,7 @@ class Database:
         try:
             result = work(connection)
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever the work raises: none of it may stay
             # a full disk may have ended it already: then what went wrong is not that there is nothing to undo
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -82,7 +82,7 @@ class Database:
             connection.execute(f"PRAGMA journal_size_limit = {_KEPT_LOG}")
             for statement in self._schema:
                 connection.execute(statement)
-        except BaseException:
+        except BaseException:  # a connection that is not set up is nobody's
             connection.close()
             raise
         self._connection = connection

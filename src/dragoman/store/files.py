@@ -65,7 +65,7 @@ class DiskUpload:
         self._room = await self._files.room(self._scope)
         try:
             await self._disk(self._open)
-        except BaseException:
+        except BaseException:  # no `__aexit__` follows here, whatever failed
             await self._disk(self._close)
             raise
         return self

@@ -339,7 +339,7 @@ async def test_a_store_in_trouble_is_tried_again(bench: MakeBench) -> None:
         return await finish(*arguments)
 
     it.store.batches.unended = failing  # type: ignore[method-assign]  # the store fails where the disk does
-    it.store.batches.finish = full  # type: ignore[method-assign, assignment]  # as above, where the disk does
+    it.store.batches.finish = full  # type: ignore[method-assign, assignment]  # the store fails where the disk does
     await it.create("r")
     assert (await it.ended()).succeeded == 1
     assert len(it.engine.calls) == 2
