@@ -5,7 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dragoman.engines.dialects.errors import ContextOverflowError, error_in_body, error_of_reply
+from dragoman.engines.dialects.errors import (
+    ContextOverflowError,
+    EffortRefusedError,
+    error_in_body,
+    error_of_reply,
+)
 from dragoman.engines.dialects.overflow import Overflow, find_overflow
 from dragoman.errors import EngineConfigurationError, EngineFaultError, InvalidRequestError, RateLimitError
 
@@ -216,6 +221,52 @@ def test_f96_an_image_that_the_model_cannot_see_is_the_clients_mistake(status: i
     error = error_of_reply(status, msgspec.json.encode({"error": {"message": message}}))
     assert type(error) is InvalidRequestError
     assert "images" in error.message
+
+
+LLAMACPP = (
+    "Unable to generate parser for this template. Automatic parser generation failed: \n------------\n"
+    "While executing CallExpression at line 1, column 226 in source:\n"
+    "...index0 %% 2 == 0) %%}{{ raise_exception('%s\n               ^\nError: Jinja Exception: %s"
+)
+ALTERNATE = "Conversation roles must alternate user/assistant/user/assistant/..."
+SINGLE = "This model only supports single tool-calls at once!"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (LLAMACPP % (ALTERNATE[:30], ALTERNATE), ALTERNATE),
+        (LLAMACPP % ("No schema", "No json schema here, no grammar"), "No json schema here, no grammar"),
+        (LLAMACPP % ("You said", "You said: " + "x" * 500), "You said: " + "x" * 190),
+        (ALTERNATE, ALTERNATE),
+        (f"{ALTERNATE} {ALTERNATE}", ALTERNATE),
+        (f"{SINGLE} {SINGLE}", SINGLE),
+        ("System role not supported", "System role not supported"),
+        ("Only user and assistant roles are supported!", "Only user and assistant roles are supported!"),
+        ("'functions' is undefined", "'functions' is undefined"),
+        ("Unexpected message role.", "Unexpected message role."),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_of_the_template_is_told_in_its_words(status: int, message: str, reason: str) -> None:
+    error = error_of_reply(status, msgspec.json.encode({"error": {"message": message}}))
+    assert type(error) is InvalidRequestError
+    assert error.message == f"messages: the model's chat template refuses this conversation: {reason}"
+
+
+@pytest.mark.parametrize(
+    "message", [f"{ALTERNATE}\nTraceback: in line 1", "x" * 200 + "roles must alternate", "It must alternate"]
+)
+def test_what_may_not_be_the_templates_words_is_not_told(message: str) -> None:
+    error = error_of_reply(400, msgspec.json.encode({"error": {"message": message}}))
+    assert error.message == "the engine refused the request as invalid"
+
+
+def test_an_effort_that_the_template_refuses_is_still_one_to_leave_out() -> None:
+    message = LLAMACPP % ("Unknown", "Unknown reasoning effort: xhigh")
+    assert (
+        type(error_of_reply(400, msgspec.json.encode({"error": {"message": message}}))) is EffortRefusedError
+    )
 
 
 @pytest.mark.parametrize("body", [b'"text"', b"[1]", b"5"])

@@ -9,6 +9,7 @@ import msgspec
 
 from dragoman.engines.base import CONFIGURATION
 from dragoman.engines.dialects.overflow import Overflow, find_overflow
+from dragoman.engines.dialects.template_words import template_reason
 from dragoman.errors import (
     DragomanError,
     EngineConfigurationError,
@@ -198,13 +199,24 @@ def _mapped(
     missing = _SET_UP.search(said.message)
     if missing is not None:
         status, detail = 404, f"{detail}, which says: {missing[0]}"
-    if status in {400, 422} and _SCHEMA.search(said.message):
-        message = "the engine cannot hold its answer to this schema"
-        return SchemaRefusedError(message, log_detail=detail, log_content=content)
-    if status in {400, 422} and _EFFORT.search(said.message):
-        return EffortRefusedError(_INVALID[1], log_detail=detail, log_content=content)
+    if status in {400, 422} and (refused := _refused(said.message, detail, content)) is not None:
+        return refused
     kind, message = _OF_STATUS.get(status, (EngineFaultError, "the engine failed to answer"))
     return kind(message, retry_after=retry_after, log_detail=detail, log_content=content)
+
+
+def _refused(words: str, detail: str, content: str) -> InvalidRequestError | None:
+    """The error of a request of which the engine, or the model's template, says what it does not take."""
+    reason = template_reason(words)
+    if reason is None and _SCHEMA.search(words):
+        message = "the engine cannot hold its answer to this schema"
+        return SchemaRefusedError(message, log_detail=detail, log_content=content)
+    if _EFFORT.search(reason or words):
+        return EffortRefusedError(_INVALID[1], log_detail=detail, log_content=content)
+    if reason is not None:
+        message = f"messages: the model's chat template refuses this conversation: {reason}"
+        return InvalidRequestError(message, log_detail=detail, log_content=content)
+    return None
 
 
 _OVERLOADED = (OverloadedError, "the engine is overloaded")
