@@ -103,6 +103,7 @@ def abilities(engine: str) -> dict[str, str]:
         "prefill": "continued" if can.continuation else "refused (400)",
         "`count_tokens`": _word(can.counting, no="501"),
         "the context's length": "known" if can.context_length else "not known",
+        "system prompt at the head": _word(can.system_at_head, no="in the first user turn"),
         "system turns in place": _word(can.system_in_place, no="as reminders in user turns"),
         "`message_start`'s input count": "the engine's" if can.early_usage else "an estimate",
         "`stop_sequence`": "the engine says which" if can.matched_stop else "matched here",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.prefix.comparing import CAUSES
 from tests.prefix.scenarios import SCENARIOS
-from tests.prefix.table import Row, listed
+from tests.prefix.table import NO_SYSTEM, OTHERWISE, Row, listed
 
 _GROWS = "·"
 _REFUSED = "refused"
@@ -45,17 +45,44 @@ def causes() -> str:
     return "\n".join(f"- **{name}**: the template {what}." for name, (what, _) in CAUSES.items()) + "\n"
 
 
+def otherwise() -> str:
+    """What is put otherwise for templates that take less, and for which ones."""
+    rows = listed()
+    headless = [name for name, row in rows.items() if row.system_turns == NO_SYSTEM]
+    lines = [f"- the system prompt begins the first user turn: {', '.join(headless)}"]
+    for ability, what in OTHERWISE.items():
+        lines.append(f"- {what}: {', '.join(name for name, row in rows.items() if ability in row.otherwise)}")
+    return "\n".join(lines) + "\n"
+
+
+REASONS = {
+    "After the optional system message, conversation roles must alternate": (
+        "an image in a result goes into a user turn behind it, and these take none there"
+    ),
+    "Conversation roles must alternate": "it knows no tools: neither their calls nor results have a place",
+    "'functions' is undefined": "it wants the tools and the date under names that vLLM does not give them",
+}
+"""Why what a template refuses cannot be put otherwise, by how its words begin."""
+
+
+def reason_of(words: str) -> str:
+    """Why those words are the last ones; a `KeyError` names words that nothing explains."""
+    return REASONS[next((start for start in REASONS if words.startswith(start)), words)]
+
+
 def refusals() -> str:
-    """What templates refuse, in their own words, and which ones."""
+    """What templates refuse, in their own words, why that cannot be mended, and which ones."""
     names: dict[str, list[str]] = {}
     for name, row in listed().items():
-        for reason in row.refused:
-            names.setdefault(reason, []).append(name)
-    return "\n".join(f"- `{reason}`: {', '.join(found)}" for reason, found in names.items()) + "\n"
+        for words in row.refused:
+            names.setdefault(words, []).append(name)
+    lines = [f"- `{words}`: {reason_of(words)} ({', '.join(found)})" for words, found in names.items()]
+    return "\n".join(lines) + "\n"
 
 
 PARTS: dict[str, Callable[[], str]] = {
     "prefix-table": stability_table,
     "prefix-causes": causes,
+    "prefix-otherwise": otherwise,
     "prefix-refusals": refusals,
 }

@@ -25,25 +25,34 @@ MAIN = "main"
 
 
 class Habits(msgspec.Struct, frozen=True, order=True):
-    """What the translation asks of a template: system turns in the middle, images, users behind results."""
+    """What the translation asks of a template; the names are those of `EngineCapabilities`."""
 
-    system_in_place: bool
-    images: bool
-    user_after_result: bool
+    system_at_head: bool = True
+    system_in_place: bool = True
+    images: bool = True
+    user_after_result: bool = True
+    calls_together: bool = True
+    calls_without_text: bool = True
+
+    @classmethod
+    def of(cls, can: EngineCapabilities) -> Habits:
+        """The habits among what an engine can do."""
+        return cls(*(getattr(can, name) for name in cls.__struct_fields__))
 
     @property
     def capabilities(self) -> EngineCapabilities:
         """An engine whose model has a template with these habits."""
         return msgspec.structs.replace(
-            SCRIPTED_CAPABILITIES,
-            context_length=1_000_000,
-            system_in_place=self.system_in_place,
-            images=self.images,
-            user_after_result=self.user_after_result,
+            SCRIPTED_CAPABILITIES, context_length=1_000_000, **msgspec.structs.asdict(self)
         )
 
 
-ALL_HABITS = [Habits(*habits) for habits in product((True, False), repeat=3)]
+_SYSTEM = ((True, True), (True, False), (False, False))
+# No template departs from two of these at a time.
+_CALLS = ((True, True, True), (False, True, True), (True, False, True), (True, True, False))
+ALL_HABITS = [
+    Habits(*system, images, *calls) for system, images, calls in product(_SYSTEM, (True, False), _CALLS)
+]
 
 Turns = list[ChatRequest]
 

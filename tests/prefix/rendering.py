@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,10 @@ def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, 
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **kept)
 
 
+def _lists_to_json(value: Any, **more: Any) -> str:
+    return _to_json(list(value) if isinstance(value, Iterator) else value, **more)
+
+
 def _environment() -> SandboxedEnvironment:
     """The set-up of Hugging Face, but that templates may append to lists, as llama.cpp lets them."""
     made = SandboxedEnvironment(
@@ -60,6 +65,10 @@ def _environment() -> SandboxedEnvironment:
 
 
 _ENVIRONMENT = _environment()
+# Templates that llama.cpp's authors wrote for its own renderer, where a filter like `map` gives a list.
+_LLAMACPPS_OWN = "llama-cpp-"
+_LISTS = _ENVIRONMENT.overlay()
+_LISTS.filters = {**_ENVIRONMENT.filters, "tojson": _lists_to_json}
 
 
 class Template:
@@ -70,7 +79,8 @@ class Template:
         self.refusal = ""
         source = file.read_text(encoding="utf-8")
         self._harmony = "<|channel|>analysis<|message|>" in source
-        self._compiled = _ENVIRONMENT.from_string(source)
+        environment = _LISTS if self.name.startswith(_LLAMACPPS_OWN) else _ENVIRONMENT
+        self._compiled = environment.from_string(source)
 
     def prompt(self, request: ChatRequest) -> str | None:
         """The prompt of a neutral request, without a generation prompt, by way of the body that vLLM gets."""
@@ -85,8 +95,7 @@ class Template:
     @property
     def habits(self) -> Habits:
         """What the translation asks of it."""
-        can = self.capabilities
-        return Habits(can.system_in_place, can.images, can.user_after_result)
+        return Habits.of(self.capabilities)
 
     @cached_property
     def takes_parts(self) -> bool:

@@ -10,21 +10,26 @@ from pathlib import Path
 import msgspec
 
 from tests.prefix.comparing import CAUSES, UNEXPLAINED, Renderer, findings
-from tests.prefix.recording import MAIN, Turns
+from tests.prefix.recording import MAIN, Habits, Turns
 from tests.prefix.rendering import Template, templates
 
 FILE = Path(__file__).with_name("breaks.toml")
 _REASON_LENGTH = 90
+NO_SYSTEM = "none at all"
 
 Places = dict[str, list[str]]
 """By cause or reason: a scenario with its conversation, and the turns, as "resume: 3 4"."""
 
 
 class Row(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """One template: how it takes system turns and content, where and why it breaks, what it refuses."""
+    """One template: how it takes system turns and content, where and why it breaks, what it refuses.
+
+    otherwise: what else is put otherwise for it, by the names of `OTHERWISE`.
+    """
 
     system_turns: str = ""
     content: str = ""
+    otherwise: list[str] = []
     breaks: Places = {}
     refused: Places = {}
 
@@ -55,13 +60,29 @@ def all_templates() -> tuple[Template, ...]:
 def facts(template: Template) -> Row:
     """What the probes find out of a template."""
     return Row(
-        system_turns="in place" if template.habits.system_in_place else "as reminders",
+        system_turns=_system_turns(template.habits),
         content="parts with images"
         if template.habits.images
         else "parts"
         if template.takes_parts
         else "text",
+        otherwise=[name for name in OTHERWISE if not getattr(template.capabilities, name)],
     )
+
+
+OTHERWISE = {
+    "user_after_result": "a user's words behind a result join it",
+    "calls_together": "each of several calls gets a turn of its own, its result behind it",
+    "calls_without_text": "calls get an empty text beside them",
+    "argument_objects": "the server is made to hand on the text of arguments, not an object",
+}
+"""What the translation or the dialect puts otherwise where a template lacks an ability, by its name."""
+
+
+def _system_turns(habits: Habits) -> str:
+    if not habits.system_at_head:
+        return NO_SYSTEM
+    return "in place" if habits.system_in_place else "as reminders"
 
 
 def measured(renderer: Renderer, scenario: str, conversations: dict[str, Turns]) -> Row:
@@ -96,7 +117,8 @@ def written(rows: dict[str, Row]) -> str:
 _HEAD = [
     "# Where chat templates break the prefix, and why: written by `make prefix-table`, held by the tests.",
     "# Turns are requests of a conversation, counted from 1; the prompt of a turn that stands here does not",
-    "# extend the one before it. Where a template refuses a turn, its own words are the reason.",
+    "# extend the one before it. Where a template refuses a turn, its own words are the reason. `otherwise`",
+    "# names the abilities that it lacks and that are made up for.",
     "",
 ]
 
@@ -105,6 +127,8 @@ def _lines(name: str, row: Row) -> Iterator[str]:
     yield f"[{_quoted(name)}]"
     yield f"system_turns = {_quoted(row.system_turns)}"
     yield f"content = {_quoted(row.content)}"
+    if row.otherwise:
+        yield f"otherwise = [{', '.join(map(_quoted, row.otherwise))}]"
     for kind, places in (("breaks", row.breaks), ("refused", row.refused)):
         order = [*CAUSES, UNEXPLAINED] if kind == "breaks" else list(places)
         for cause in order:

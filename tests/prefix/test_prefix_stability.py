@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dragoman.wire.openai import ChatMessage, ChatRequest, ChatTool, FunctionSpec
-from tests.prefix import table
+from tests.prefix import page, table
 from tests.prefix.comparing import CAUSES, UNEXPLAINED, extends, findings, not_extended
 from tests.prefix.scenarios import SCENARIOS
 
@@ -56,7 +56,7 @@ def test_the_prompts_of_a_conversation_only_grow(name: str, tmp_path: Path) -> N
 def test_the_table_knows_every_template_and_its_habits() -> None:
     found = {template.name: table.facts(template) for template in table.all_templates()}
     assert found == {
-        name: table.Row(system_turns=row.system_turns, content=row.content)
+        name: table.Row(system_turns=row.system_turns, content=row.content, otherwise=row.otherwise)
         for name, row in table.listed().items()
     }
 
@@ -68,6 +68,11 @@ def test_the_great_families_are_there(family: str) -> None:
 
 def test_every_break_has_a_cause() -> None:
     assert {cause for row in table.listed().values() for cause in row.breaks} == CAUSES.keys()
+
+
+def test_every_refusal_has_a_reason() -> None:
+    explained = {page.reason_of(words) for row in table.listed().values() for words in row.refused}
+    assert explained == set(page.REASONS.values())
 
 
 def test_every_place_is_one_of_a_scenario() -> None:

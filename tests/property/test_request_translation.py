@@ -33,14 +33,17 @@ from tests.support.translation import (
     user,
 )
 
-TEMPLATES = st.sampled_from(
-    [
-        able_but(),
-        able_but(system_in_place=False),
-        able_but(user_after_result=False),
-        able_but(system_in_place=False, user_after_result=False),
-    ]
-)
+ALL_TEMPLATES = [
+    able_but(),
+    able_but(system_in_place=False),
+    able_but(user_after_result=False),
+    able_but(system_in_place=False, user_after_result=False),
+    able_but(system_at_head=False, system_in_place=False),
+    able_but(calls_together=False),
+    able_but(calls_without_text=False),
+    able_but(system_at_head=False, system_in_place=False, calls_together=False, user_after_result=False),
+]
+TEMPLATES = st.sampled_from(ALL_TEMPLATES)
 TOOLS = [tool("f"), tool("late", defer_loading=True), tool("g")]
 
 
@@ -128,8 +131,11 @@ ENGINES = st.builds(
     reasoning_switch=st.booleans(),
     structured_output=st.booleans(),
     continuation=st.booleans(),
+    system_at_head=st.booleans(),
     system_in_place=st.booleans(),
     user_after_result=st.booleans(),
+    calls_together=st.booleans(),
+    calls_without_text=st.booleans(),
 )
 
 
@@ -209,6 +215,36 @@ def test_every_call_is_followed_by_its_results(loop: Loop, capabilities: EngineC
         found += [answer.tool_call_id for answer in messages[place + 1 : place + 1 + len(ids)]]
     assert found == expected
     assert [message.tool_call_id for message in messages if message.role == "tool"] == expected
+
+
+def asked_of(messages: list[ChatMessage]) -> set[str]:
+    """The abilities that a template must have for these messages."""
+    needed = set()
+    for place, message in enumerate(messages):
+        calls = message.tool_calls or []
+        if message.role == "system":
+            needed.add("system_in_place" if place else "system_at_head")
+        if len(calls) > 1:
+            needed.add("calls_together")
+        if calls and message.content is None:
+            needed.add("calls_without_text")
+    return needed
+
+
+@given(loops())
+def test_a_template_gets_nothing_that_it_refuses(loop: Loop) -> None:
+    for capabilities in ALL_TEMPLATES:
+        needed = asked_of(of(loop.messages, capabilities).chat.messages)
+        assert {name for name in needed if not getattr(capabilities, name)} == set()
+
+
+@given(loops(), TEMPLATES)
+def test_the_system_prompt_is_what_the_model_reads_first(
+    loop: Loop, capabilities: EngineCapabilities
+) -> None:
+    first = of(loop.messages, capabilities).chat.messages[0]
+    assert first.role == ("system" if capabilities.system_at_head else "user")
+    assert words_of([first], first.role).startswith("top")
 
 
 # --- the prefix of the next turn ---

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from dragoman.errors import InvalidRequestError
 from dragoman.translate.compaction import compacted
+from dragoman.translate.fitting import fitted
 from dragoman.translate.options import Findings, Place, RequestOptions
 from dragoman.translate.parts import AnswerText, parts_of, text_inside_answer
 from dragoman.translate.server_turns import ServerHistory
@@ -51,18 +52,13 @@ class Conversation:
         self.continues = False
         self._options = options
         self._findings = findings
-        self._joins_result = not options.capabilities.user_after_result
+        can = options.capabilities
+        self._joins_result = not can.user_after_result
         self._calls: Calls = {}
         self._ready: dict[str, str] = {}  # results of calls among them that ran here
         self._calls_path = ""
-        turns = compacted(
-            turns_of(
-                messages,
-                system_in_place=options.capabilities.system_in_place,
-                findings=findings,
-            ),
-            findings,
-        )
+        in_place = can.system_in_place and can.system_at_head
+        turns = compacted(turns_of(messages, system_in_place=in_place, findings=findings), findings)
         self._head(request, turns)
         for stretch, assistant in _stretches(turns):
             self._answer(stretch)
@@ -72,6 +68,7 @@ class Conversation:
                     self._ran_here(results)
         if not self.messages:
             raise InvalidRequestError("messages: at least one message must have content")
+        self.messages = fitted(self.messages, can)
 
     def _head(self, request: CountTokensRequest, turns: list[Turn]) -> None:
         texts = [system_text(block_texts(request.system))]

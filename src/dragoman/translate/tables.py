@@ -19,7 +19,12 @@ class Row(NamedTuple):
 PARAMETERS: tuple[Row, ...] = (
     Row("model", "placement", "resolved to a served model by name and alias; unknown names are a 404"),
     Row("messages", "translated", "turns of the chat; consecutive turns of one role are one turn"),
-    Row("system", "translated", "the system turn at the head; a billing header at its start is removed"),
+    Row(
+        "system",
+        "translated",
+        "the system turn at the head, or the first user turn's beginning where the template takes none; a "
+        "billing header at its start is removed",
+    ),
     Row("tools", "translated", "function tools, schemas byte for byte; see the table of tools"),
     Row(
         "tool_choice",

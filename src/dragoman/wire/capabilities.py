@@ -10,9 +10,13 @@ class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     context_length: tokens of prompt and answer together. fills_context: without `max_tokens` the engine
     goes on to the end of the context. matched_stop: the engine says which stop string ended the answer.
-    early_usage: the prompt's token count comes with the first chunk. system_in_place: the template takes
-    system turns after the first. user_after_result: it takes a user turn right behind a result.
-    unlisted_tools: the engine can be told of tools that the head of its prompt does not show.
+    early_usage: the prompt's token count comes with the first chunk. unlisted_tools: the engine can be told
+    of tools that the head of its prompt does not show.
+
+    What the chat template takes, each alone: system_at_head: a system turn as the first one.
+    system_in_place: system turns after that. user_after_result: a user turn right behind a result.
+    calls_together: several calls in one assistant turn. calls_without_text: calls whose turn has no content.
+    argument_objects: the arguments of calls as the objects that the server makes of their text.
     """
 
     context_length: int | None = None
@@ -29,8 +33,12 @@ class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     counting: bool = False
     matched_stop: bool = False
     early_usage: bool = False
+    system_at_head: bool = True
     system_in_place: bool = True
     user_after_result: bool = True
+    calls_together: bool = True
+    calls_without_text: bool = True
+    argument_objects: bool = True
     logprobs: bool = False
     token_ids: bool = False
     token_door: bool = False

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dragoman.engines.dialects.errors import error_of_reply, logged
-from dragoman.engines.dialects.probes import Render
+from dragoman.engines.dialects.probes import Render, as_text
 from dragoman.engines.dialects.repair import repaired
 from dragoman.errors import DragomanError, EngineFaultError, NotSupportedError
 from dragoman.wire.capabilities import EngineCapabilities
@@ -21,6 +21,7 @@ from dragoman.wire.openai import (
     ChatMessage,
     ChatRequest,
     ChunkChoice,
+    FunctionCall,
 )
 from dragoman.wire.openai_write import chat_body
 
@@ -140,6 +141,9 @@ class Dialect:
         """The members of a body, but for streaming."""
         body = chat_body(request, reasoning_key="reasoning_content")
         body["messages"] = [_complete(message) for message in body["messages"]]
+        if not capabilities.argument_objects:
+            for message in body["messages"]:
+                _keep_arguments(message)
         if "tools" not in body:
             body.pop("tool_choice", None)
             body.pop("parallel_tool_calls", None)
@@ -238,3 +242,14 @@ def _complete(message: ChatMessage | dict[str, Any]) -> ChatMessage | dict[str, 
         if "reasoning_content" in message:
             message["reasoning"] = message["reasoning_content"]
     return message
+
+
+def _keep_arguments(message: ChatMessage | dict[str, Any]) -> None:
+    """The arguments of its calls, so that the template gets their text, though the server reads JSON."""
+    if isinstance(message, dict) and "tool_calls" in message:
+        message["tool_calls"] = [
+            msgspec.structs.replace(
+                call, function=FunctionCall(call.function.name, as_text(call.function.arguments))
+            )
+            for call in message["tool_calls"]
+        ]

@@ -15,10 +15,9 @@ import msgspec
 from dragoman.engines.dialects.base import Ask, Dialect, WireChunk, WireCompletion
 from dragoman.engines.dialects.probes import (
     Render,
-    keeps_system_in_place,
     switches_thinking,
-    takes_user_after_result,
     thinking_switch,
+    with_template_habits,
 )
 from dragoman.engines.dialects.unlisted import hides_unlisted, tell_apart
 from dragoman.engines.gbnf.held import held_format, held_tool, held_tools
@@ -109,7 +108,7 @@ class LlamaCppDialect(Dialect):
         if props is None:
             raise EngineFaultError("the engine did not describe itself", log_detail="no /props")
         switch = await switches_thinking(render)
-        return EngineCapabilities(
+        found = EngineCapabilities(
             context_length=props.default_generation_settings.n_ctx,
             fills_context=True,
             images=props.modalities.vision,
@@ -122,10 +121,9 @@ class LlamaCppDialect(Dialect):
             matched_stop=True,
             unlisted_tools=await hides_unlisted(render, _shown),
             early_usage=True,
-            system_in_place=await keeps_system_in_place(render),
-            user_after_result=await takes_user_after_result(render),
             logprobs=True,
         )
+        return await with_template_habits(found, render)
 
     def renderer(self, ask: Ask, model: str) -> Render:
         """Renders members of a request to the prompt's text; None where the template refuses them."""

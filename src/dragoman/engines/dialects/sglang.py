@@ -11,12 +11,7 @@ import msgspec
 
 from dragoman.engines.dialects.base import Ask, Reply
 from dragoman.engines.dialects.generic import listed_context
-from dragoman.engines.dialects.probes import (
-    keeps_system_in_place,
-    switches_thinking,
-    takes_user_after_result,
-    thinking_switch,
-)
+from dragoman.engines.dialects.probes import switches_thinking, thinking_switch, with_template_habits
 from dragoman.engines.dialects.rendering import RenderingDialect
 from dragoman.engines.dialects.unlisted import hides_in_messages, twice, with_tools
 from dragoman.errors import NotSupportedError
@@ -73,7 +68,7 @@ class SGLangDialect(RenderingDialect):
         model_info = await self._model_info(ask)
         render = self.renderer(ask, model)
         can_render = await self.renders(ask, model)
-        return EngineCapabilities(
+        found = EngineCapabilities(
             context_length=await listed_context(ask, model) or info.context_length or info.max_req_input_len,
             fills_context=True,
             images=model_info is None or model_info.has_image_understanding,
@@ -83,11 +78,10 @@ class SGLangDialect(RenderingDialect):
             counting=can_render,
             matched_stop=True,
             unlisted_tools=can_render and await self._reads_tools_in_messages(ask, model),
-            system_in_place=not can_render or await keeps_system_in_place(render),
-            user_after_result=not can_render or await takes_user_after_result(render),
             logprobs=True,
             token_ids=True,
         )
+        return await with_template_habits(found, render) if can_render else found
 
     async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
         """The length of the rendered prompt; with images it is none, as each stands there as one mark."""

@@ -12,12 +12,7 @@ import msgspec
 
 from dragoman.engines.dialects.base import Ask
 from dragoman.engines.dialects.generic import listed_context
-from dragoman.engines.dialects.probes import (
-    keeps_system_in_place,
-    switches_thinking,
-    takes_user_after_result,
-    thinking_switch,
-)
+from dragoman.engines.dialects.probes import switches_thinking, thinking_switch, with_template_habits
 from dragoman.engines.dialects.rendering import RenderingDialect
 from dragoman.engines.dialects.unlisted import hides_unlisted, tell_apart
 from dragoman.wire.capabilities import EngineCapabilities
@@ -56,7 +51,7 @@ class VLLMDialect(RenderingDialect):
         """Context from the list of models; the template's habits, and whether the model sees, by probes."""
         render = self.renderer(ask, model)
         can_render = await self.renders(ask, model)
-        return EngineCapabilities(
+        found = EngineCapabilities(
             context_length=await listed_context(ask, model),
             fills_context=True,
             images=await self._sees(ask, model),
@@ -66,11 +61,10 @@ class VLLMDialect(RenderingDialect):
             counting=can_render,
             matched_stop=True,
             unlisted_tools=can_render and await hides_unlisted(render, _shown),
-            system_in_place=not can_render or await keeps_system_in_place(render),
-            user_after_result=not can_render or await takes_user_after_result(render),
             logprobs=True,
             token_ids=True,
         )
+        return await with_template_habits(found, render) if can_render else found
 
     async def _sees(self, ask: Ask, model: str) -> bool:
         """Whether a prompt with an image renders; a server that cannot render refuses images by itself."""
