@@ -69,7 +69,7 @@ NOTHING = Able(
     token_ids="refuse",
     renders=False,
     cached=False,
-    system="refuse",
+    system="never",
     overflow="unread",
 )
 IGNORING = Able(
@@ -130,7 +130,11 @@ class _Server:
         turns = [
             self._turn(turn, kwargs, body["messages"][index:]) for index, turn in enumerate(body["messages"])
         ]
-        if "system" in [turn["role"] for turn in body["messages"][1:]]:
+        if self._can.system == "never" and "system" in [turn["role"] for turn in body["messages"]]:
+            raise _RefusedError("System role not supported")
+        if self._can.system == "unread":
+            turns = [text for text in turns if not text.startswith("<system>")]
+        elif "system" in [turn["role"] for turn in body["messages"][1:]]:
             turns = self._placed(body["messages"], turns)
         if body.get("tools") and self._can.tools != "ignore":
             turns.insert(0, msgspec.json.encode(body["tools"]).decode())

@@ -52,6 +52,7 @@ PARROT_RESULTS = {
     "images": "no",
     "logprobs": "yes",
     "token_ids": "sampled only",
+    "system": "yes",
     "system_turns": "in place",
     "earlier": "in tool loops",
     "arguments": "written anew",

@@ -60,13 +60,14 @@ async def test_a_server_that_can_do_nothing() -> None:
     found = outcomes(report)
     assert {name for name, outcome in found.items() if outcome == "yes"} == {"models", "chat", "through"}
     refused = ["tools", "forced_any", "forced_named", "tool_results", "structured", "stops", "prefill"]
-    refused += ["images", "logprobs", "token_ids", "system_turns", "usage", "counting"]
+    refused += ["images", "logprobs", "token_ids", "system", "system_turns", "usage", "counting"]
     assert {found[name] for name in refused} == {"no"}
     assert found["streaming"] == "ignored"
     asked = ["no_calls", "parallel", "one_call", "tool_stream", "stop_named", "stream_usage", "switch"]
     assert {found[name] for name in asked} == {"not asked"}
     differing = {difference.capability for difference in report.differences}
-    assert differing == {"tools", "forced_tools", "structured_output", "images", "system_in_place"}
+    systems = {"system_at_head", "system_in_place"}
+    assert differing == {"tools", "forced_tools", "structured_output", "images"} | systems
 
 
 async def test_a_server_that_takes_everything_and_obeys_nothing() -> None:
@@ -126,6 +127,13 @@ async def test_a_server_that_takes_everything_and_obeys_nothing() -> None:
         (Able(system="dropped"), "system_turns", "ignored", "dropped"),
         (Able(system="refuse"), "system_turns", "no", "refused"),
         (Able(dialect="generic", renders=False), "system_turns", "yes", "taken"),
+        (Able(system="refuse"), "system", "yes", "yes"),
+        (Able(system="never"), "system", "no", "refused"),
+        (Able(system="never"), "system_turns", "no", "refused"),
+        (Able(system="never"), "counting", "yes", "exact"),
+        (Able(system="never"), "cached", "yes", "told"),
+        (Able(system="unread"), "system", "ignored", "dropped"),
+        (Able(dialect="generic", renders=False), "system", "yes", "taken"),
         (Able(earlier="in loops"), "earlier", "partly", "in tool loops"),
         (Able(earlier="dropped"), "earlier", "no", "dropped"),
         (Able(earlier="dropped", reasoning="never"), "earlier", "not asked", "not asked"),

@@ -64,6 +64,7 @@ PROBES = (
     Probe("images", "images", prompts.images, "images"),
     Probe("logprobs", "logprobs", output.logprobs, "logprobs"),
     Probe("token_ids", "token ids", output.token_ids, "token_ids"),
+    Probe("system", "a system prompt", prompts.system_prompt, "system_at_head"),
     Probe("system_turns", "system turns midway", prompts.system_turns, "system_in_place"),
     Probe("earlier", "earlier thinking", thinking.earlier),
     Probe("arguments", "earlier arguments", prompts.arguments),

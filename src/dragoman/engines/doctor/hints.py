@@ -150,6 +150,10 @@ HINTS: dict[str, Hint] = {
         meaning="As with dropped thinking: the prompt changes where the model spelled a call otherwise.",
         remedies=_TEMPLATE,
     ),
+    "system": Hint(
+        meaning="The system prompt is the beginning of the first user turn: nothing is lost.",
+        remedies=_TEMPLATE,
+    ),
     "system_turns": Hint(
         meaning="System turns of newer clients cannot stand where they are; Dragoman makes them user turns.",
         remedies=_TEMPLATE,

@@ -28,7 +28,7 @@ _PLACES = ("alpha-1", "bravo-2", "charlie-3", "delta-4", "echo-5", "foxtrot-6", 
 
 async def counting(subject: Subject) -> Shown:
     """Whether the engine's count of a prompt is what the same request is billed."""
-    requests = {"a question": subject.request(system("Be brief."), user(COUNT), answer=1)}
+    requests = {"a question": subject.request(*_opened(subject, "Be brief.", COUNT), answer=1)}
     if subject.takes_tools:
         requests["with tools"] = subject.request(user(WEATHER), called(), result("21"), tools=TOOLS, answer=1)
     seen = []
@@ -46,6 +46,13 @@ async def counting(subject: Subject) -> Shown:
     return Shown("yes", f"as billed: {', '.join(seen)}", "exact")
 
 
+def _opened(subject: Subject, opening: str, question: str) -> list[ChatMessage]:
+    """A question under a system prompt, or behind it where the template takes none."""
+    if subject.capabilities.system_at_head:
+        return [system(opening), user(question)]
+    return [user(f"{opening}\n\n{question}")]
+
+
 async def _billed(subject: Subject, request: ChatRequest) -> int | None:
     usage = (await subject.through(request)).usage
     return usage.prompt_tokens if usage is not None and usage.prompt_tokens else None
@@ -53,7 +60,7 @@ async def _billed(subject: Subject, request: ChatRequest) -> int | None:
 
 async def cached(subject: Subject) -> Shown:
     """Whether the usage tells how much of a prompt came out of a cache: the same long prompt, twice."""
-    request = subject.request(system(LONG), user(HELLO), answer=1)
+    request = subject.request(*_opened(subject, LONG, HELLO), answer=1)
     said = await subject.own(request)
     if said.error is None:
         said = await subject.own(request)
@@ -84,6 +91,18 @@ async def images(subject: Subject) -> Shown:
 
 def _answered(text: str) -> ChatMessage:
     return ChatMessage(role="assistant", content=text)
+
+
+async def system_prompt(subject: Subject) -> Shown:
+    """A system turn as the first one."""
+    prompt = await subject.prompt(system(_PLACES[0]), user(_PLACES[1]))
+    if prompt.refusal:
+        return Shown("no", prompt.refusal, "refused")
+    if prompt.text is None:
+        return Shown("yes", "taken; where it stands cannot be seen", "taken")
+    if _PLACES[0] not in prompt.text:
+        return Shown("ignored", "it is not in the rendered prompt", "dropped")
+    return Shown("yes", "seen in the rendered prompt")
 
 
 async def system_turns(subject: Subject) -> Shown:
