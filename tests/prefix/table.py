@@ -75,6 +75,7 @@ OTHERWISE = {
     "calls_together": "each of several calls gets a turn of its own, its result behind it",
     "calls_without_text": "calls get an empty text beside them",
     "argument_objects": "the server is made to hand on the text of arguments, not an object",
+    "tools": "requests with tools are refused, as no prompt shows them (the table tells what became of them)",
 }
 """What the translation or the dialect puts otherwise where a template lacks an ability, by its name."""
 

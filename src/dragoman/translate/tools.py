@@ -40,7 +40,9 @@ class DeclaredTool(NamedTuple):
 def tools_of(request: CountTokensRequest, options: RequestOptions) -> list[DeclaredTool]:
     """The request's tools, in order, their schemas byte for byte."""
     if request.tools and not options.capabilities.tools:
-        raise InvalidRequestError(f"tools: the model {options.model!r} does not take tools")
+        raise InvalidRequestError(
+            f"tools: the model {options.model!r} does not take tools: its chat template shows it none"
+        )
     tools: list[DeclaredTool] = []
     names: set[str] = set()
     for number, entry in enumerate(request.tools or ()):

@@ -19,6 +19,7 @@ HABITS = (
     "calls_together",
     "calls_without_text",
     "argument_objects",
+    "tools",
 )
 PROPS = {"default_generation_settings": {"n_ctx": 2048}, "total_slots": 1}
 
@@ -81,6 +82,11 @@ def no_tools(turns: list[dict[str, Any]]) -> str | None:
     return None if any(turn["role"] == "tool" for turn in turns) else taking_all(turns)
 
 
+def hiding_tools(turns: list[dict[str, Any]]) -> str:
+    """As Gemma's: takes whatever comes, and prints no tools."""
+    return taking_all(turns)
+
+
 def nothing(turns: list[dict[str, Any]]) -> None:
     """Refuses whatever comes: nothing is known of it."""
 
@@ -96,6 +102,7 @@ TEMPLATES: list[tuple[Any, set[str]]] = [
     (wanting_argument_text, {"argument_objects"}),
     (wanting_both, {"calls_without_text", "argument_objects"}),
     (no_tools, set()),
+    (hiding_tools, {"tools"}),
     (nothing, {"system_in_place"}),
 ]
 
@@ -117,6 +124,8 @@ class Server:
         prompt = self._template([self._read(turn) for turn in question["messages"]])
         if prompt is None:
             return Reply(400, b"{}")
+        if self._template is not hiding_tools:
+            prompt = f"{question.get('tools', '')}{prompt}"
         return self._reply({"prompt": prompt, "count": len(prompt), "tokens": list(map(ord, prompt))})
 
     def _reply(self, value: Any) -> Reply:

@@ -138,4 +138,4 @@ def test_one_can_be_forced_and_deferred() -> None:
 
 def test_an_engine_without_tools_takes_none() -> None:
     wrong = refusal(WEB_SEARCH, capabilities=able_but(tools=False))
-    assert wrong == "tools: the model 'served' does not take tools"
+    assert wrong == "tools: the model 'served' does not take tools: its chat template shows it none"

@@ -32,15 +32,32 @@ _TOOL = {
 }
 
 
+_SHOWN: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "india_9",
+        "description": "Finds it.",
+        "parameters": {"type": "object", "properties": {"query": {"type": "string", "description": "What."}}},
+    },
+}
+
+
 async def with_template_habits(capabilities: EngineCapabilities, render: Render) -> EngineCapabilities:
     """The same capabilities, with those that are the chat template's, each found by rendering it."""
     in_place = await keeps_system_in_place(render)
     found = msgspec.structs.replace(
         capabilities,
+        tools=await shows_tools(render),
         system_in_place=in_place,
         system_at_head=in_place or await takes_system_at_head(render),
     )
     return await _with_call_habits(found, render)
+
+
+async def shows_tools(render: Render) -> bool:
+    """Whether a prompt holds the tools of its request; a template that refuses them says so by itself."""
+    prompt = await render({"messages": [{"role": "user", "content": _MARKS[0]}], "tools": [_SHOWN]})
+    return prompt is None or _SHOWN["function"]["name"] in prompt
 
 
 async def takes_system_at_head(render: Render) -> bool:
