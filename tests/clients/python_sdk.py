@@ -10,18 +10,12 @@ from typing import Any
 import anthropic
 import httpx2
 from anthropic import beta_tool
-from pydantic import BaseModel
+from pydantic import ValidationError
 
 from tests.clients.sdk import ANY_REQUEST, API_KEY, SDKError
+from tests.clients.shapes import SHAPES
 
 Params = dict[str, Any]
-
-
-class Person(BaseModel):
-    """What the structured answers describe."""
-
-    name: str
-    age: int
 
 
 class PythonSDK:
@@ -70,7 +64,7 @@ def _guarded(op: str, client: anthropic.Anthropic, params: Any) -> dict[str, Any
             "body": error.body,
         }
         raise SDKError(described) from error
-    except anthropic.AnthropicError as error:
+    except (anthropic.AnthropicError, ValidationError) as error:
         raise SDKError({"name": type(error).__name__, "message": str(error)}) from error
 
 
@@ -167,9 +161,21 @@ def _edited(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
 
 
 def _parse(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:
-    message = client.messages.parse(**_as_arguments(params), output_format=Person)
+    params = dict(params)
+    kind, streamed = SHAPES[params.pop("shape", "person")], params.pop("stream", False)
+    sent = sent_by(client)
+    message: Any
+    if streamed:
+        with client.messages.stream(**_as_arguments(params), output_format=kind) as stream:
+            message = stream.get_final_message()
+    else:
+        message = client.messages.parse(**_as_arguments(params), output_format=kind)
     parsed = message.parsed_output
-    return {"message": message.to_dict(mode="json"), "parsed": parsed.model_dump() if parsed else None}
+    return {
+        "message": message.to_dict(mode="json"),
+        "parsed": parsed.model_dump(mode="json", exclude_unset=True) if parsed else None,
+        "sent": sent,
+    }
 
 
 def _count_tokens(client: anthropic.Anthropic, params: Params) -> dict[str, Any]:

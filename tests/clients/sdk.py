@@ -36,7 +36,8 @@ class SDK(Protocol):
     - `tool_runner`: message, calls (what the `get_weather` tool was called with), sent (the bodies); `stream`
       and `thread` as the SDK takes them, and `more_tools` beside its own
     - `edited`: message, streamed and counted of a beta request
-    - `parse`: message, parsed (a person with a name and an age)
+    - `parse`: message, parsed (of the `shape` that `shapes` has by that name), sent (the bodies); `stream` as
+      the SDK takes it; of TypeScript also a `json_schema` in place of the shape
     - `files`: uploaded, second, listed and some (ids), retrieved, request_id, content, deleted
     - `batches`: created, request_id, ended, listed (ids), results, deleted
     - `cancel_batch`: canceled

@@ -5,10 +5,10 @@
 import { createInterface } from 'node:readline';
 import Anthropic, { toFile } from '@anthropic-ai/sdk';
 import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod';
+import { jsonSchemaOutputFormat } from '@anthropic-ai/sdk/helpers/json-schema';
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import { z } from 'zod';
-
-const person = z.object({ name: z.string(), age: z.number() });
+import { shapes } from './shapes.mjs';
 
 function clientFor(job) {
   return new Anthropic(job.options);
@@ -98,9 +98,13 @@ async function edited(job) {
 }
 
 async function parse(job) {
-  const params = { ...job.params, output_config: { format: zodOutputFormat(person) } };
-  const message = await clientFor(job).messages.parse(params);
-  return { message, parsed: message.parsed_output };
+  const { shape, json_schema: schema, stream, ...params } = job.params;
+  const sent = [];
+  const { messages } = listenedTo(job, sent);
+  const format = schema ? jsonSchemaOutputFormat(schema) : zodOutputFormat(shapes[shape ?? 'person']);
+  const asked = { ...params, output_config: { format } };
+  const message = await (stream ? messages.stream(asked).finalMessage() : messages.parse(asked));
+  return { message, parsed: message.parsed_output, sent };
 }
 
 async function models(job) {
