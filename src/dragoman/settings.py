@@ -84,13 +84,16 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """PDF documents, which a process of their own reads.
 
     pdf: their pages as text or as images; auto takes images for a model that sees. max_bytes and max_pages:
-    of one document. max_pixels: of one page as an image, which is scaled to fit. seconds: for one document.
+    of one document. max_pixels: of one page as an image, which is scaled to fit as long as it can be read.
+    max_image_pixels: of a picture on a page (150 million are a scan of A0 in 300 dots per inch). seconds: for
+    one document.
     """
 
     pdf: Literal["auto", "text", "images"] = "auto"
     max_bytes: Bytes = 32 * 1024 * 1024
     max_pages: Annotated[int, Meta(ge=1)] = 100
     max_pixels: Annotated[int, Meta(ge=1)] = 1_200_000
+    max_image_pixels: Annotated[int, Meta(ge=1)] = 150_000_000
     seconds: Seconds = 30.0
 
 

@@ -19,7 +19,7 @@ from dragoman.wire.openai import ImagePart
 from tests.server.conftest import Serve, Served
 from tests.server.http import asked, eventually, refused
 from tests.support.fake_openai import FakeOpenAI, reply, whole
-from tests.support.pdfs import document, pdf, slow
+from tests.support.pdfs import SCAN, document, jpeg_2000, pdf, picture_object, slow
 from tests.support.serving import dragoman_process
 from tests.support.translation import PNG
 
@@ -171,6 +171,36 @@ def test_a_document_that_takes_too_long_harms_no_other(serve: Serve) -> None:
         "messages.2.content.0.content.1.source.data: the PDF cannot be read: "
         "it takes longer than 0.5 s (documents.seconds)"
     )
+    assert asked(served.url, messages=TURN).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (
+            pdf("One", "Two", sizes={2: (2384, 3370)}),
+            "page 2 is 2384 x 3370 points large, and in 1200000 pixels",
+        ),
+        (
+            pdf(SCAN, picture=picture_object(10**5, 10**5, b"")),
+            "a picture on page 1 has 100000 x 100000 pixels",
+        ),
+        (
+            pdf(SCAN, picture=picture_object(64, 64, jpeg_2000(30_000, 30_000), "JPXDecode")),
+            "a picture on page 1 has 30000 x 30000 pixels, more than 150000000 (documents.max_image_pixels)",
+        ),
+    ],
+)
+def test_pages_that_cannot_be_drawn_harm_no_worker(serve: Serve, data: bytes, words: str) -> None:
+    served = serve(capabilities=SEEING)
+    asked(served.url, messages=TURN)
+    started = pids(served)
+    error = refused(served.url, messages=in_a_result(data))
+    assert error["message"].startswith(
+        f"messages.2.content.0.content.1.source.data: the PDF cannot be read: {words}"
+    )
+    assert "(documents.max_" in error["message"]
+    assert pids(served) == started
     assert asked(served.url, messages=TURN).status_code == 200
 
 

@@ -4,34 +4,64 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import pypdf
+from PIL import Image
 
 SCAN = object()
 """A page that is one picture, without text."""
 
 
-def pdf(*pages: object, size: tuple[int, int] = (200, 200)) -> bytes:
-    """A PDF with a page for each text, and pages that are a picture for `SCAN`."""
+def pdf(
+    *pages: object,
+    size: tuple[int, int] = (200, 200),
+    sizes: Mapping[int, tuple[int, int]] | None = None,
+    picture: bytes = b"",
+) -> bytes:
+    """A PDF with a page for each text, and pages that are a picture for `SCAN`.
+
+    size: of each page in points; `sizes` has others, by the page's number. picture: a `picture_object`.
+    """
     kids = [5 + 2 * number for number in range(len(pages))]
     objects: dict[int, bytes] = {
         1: b"<< /Type /Catalog /Pages 2 0 R >>",
         2: f"<< /Type /Pages /Kids [{' '.join(f'{kid} 0 R' for kid in kids)}] /Count {len(kids)} >>".encode(),
         3: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
-        4: _stream(
-            bytes(range(0, 240, 20)),
-            "/Type /XObject /Subtype /Image /Width 2 /Height 2 /ColorSpace /DeviceRGB /BitsPerComponent 8",
-        ),
+        4: picture or picture_object(2, 2, zlib.compress(bytes(range(0, 240, 20)))),
     }
-    for kid, page in zip(kids, pages, strict=True):
+    for number, (kid, page) in enumerate(zip(kids, pages, strict=True), 1):
+        width, height = (sizes or {}).get(number, size)
         objects[kid] = (
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {size[0]} {size[1]}] /Contents {kid + 1} 0 R "
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] /Contents {kid + 1} 0 R "
             "/Resources << /Font << /F1 3 0 R >> /XObject << /I1 4 0 R >> >> >>"
         ).encode()
         objects[kid + 1] = _stream(_drawn(page))
     return _file(objects)
+
+
+def picture_object(width: int, height: int, data: bytes, packing: str = "FlateDecode") -> bytes:
+    """A picture inside a PDF, of so many pixels as it says itself; `data` may be of others."""
+    keys = (
+        f"/Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace /DeviceRGB "
+        f"/BitsPerComponent 8 /Filter /{packing} /Length {len(data)}"
+    )
+    return f"<< {keys} >>\nstream\n".encode() + data + b"\nendstream"
+
+
+def jpeg_2000(width: int, height: int) -> bytes:
+    """A JPEG 2000 file of some bytes that says that it has so many pixels."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(out, "JPEG2000")
+    data, size = bytearray(out.getvalue()), struct.pack(">II", width, height)
+    start = data.index(b"\xff\x4f\xff\x51")
+    # after the marks, the segment's length and its profile: the whole, and, past the offset, one tile
+    for place in (start + 8, start + 24):
+        data[place : place + 8] = size
+    return bytes(data)
 
 
 def _drawn(page: object) -> bytes:

@@ -82,6 +82,7 @@ class PdfReader:
             images=images,
             max_pages=settings.max_pages,
             max_pixels=settings.max_pixels,
+            max_image_pixels=settings.max_image_pixels,
             seconds=settings.seconds,
         )
 

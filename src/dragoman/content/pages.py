@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import io
 import math
+import re
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,9 +20,14 @@ MODULES = ("pypdf", "pypdfium2", "PIL.Image")
 MAX_OUTPUT = 64 * 1024 * 1024
 # A small page is not blown up beyond what a good printer would draw of it: 300 dots per inch.
 _MAX_SCALE = 300 / 72
+# With fewer dots per inch, the ten points of a usual text are less than five pixels: nothing could be read.
+MIN_DPI = 36
 # Drawn pages are smaller and sharper as PNG, scanned ones many times smaller as JPEG.
 _LARGE_PNG = 256 * 1024
 _JPEG_QUALITY = 85
+# The beginning of a JPEG 2000 picture: two marks, the length and the profile, and then its size.
+_JPEG_2000 = re.compile(rb"\xff\x4f\xff\x51.{4}(.{8})", re.DOTALL)
+_SIZE = struct.Struct(">II")
 _ENCRYPTED = "it is encrypted, and needs a password"
 # What no text holds: from broken tables of characters. Line ends become one kind.
 _CONTROLS = {number: 0xFFFD for number in range(0x20) if chr(number) not in "\t\n"} | {
@@ -37,6 +44,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     images: bool
     max_pages: int
     max_pixels: int
+    max_image_pixels: int
     seconds: float
 
 
@@ -109,12 +117,47 @@ def _images(job: Job) -> Iterator[PageImage]:
         raise
     _check_count(len(document), job)
     for number in range(len(document)):
+        width, height = document.get_page_size(number)
+        _check_legible(number + 1, width, height, job.max_pixels)
+    for number in range(len(document)):
         page = document[number]
+        _check_pictures(pdfium, page, number + 1, job.max_image_pixels)
         width, height = page.get_size()
         bitmap = page.render(scale=scale_of(width, height, job.max_pixels))
         yield encode(bitmap.to_pil())
         bitmap.close()
         page.close()
+
+
+def _check_legible(number: int, width: float, height: float, max_pixels: int) -> None:
+    needed = math.ceil(width * MIN_DPI / 72) * math.ceil(height * MIN_DPI / 72)
+    if needed > max_pixels:
+        dots = int(72 * scale_of(width, height, max_pixels))
+        raise ContentError(
+            f"page {number} is {width:.0f} x {height:.0f} points large, and in {max_pixels} pixels "
+            f"(documents.max_pixels) it would have {dots} dots per inch: {MIN_DPI} are needed to read it, "
+            f"which take {needed} pixels"
+        )
+
+
+def _check_pictures(pdfium: Any, page: Any, number: int, max_pixels: int) -> None:
+    """Looks at how large the pictures of a page are before any is unpacked."""
+    for picture in page.get_objects(filter=[pdfium.raw.FPDF_PAGEOBJ_IMAGE]):
+        width, height = max(picture.get_px_size(), _jpeg_2000_size(picture), key=math.prod)
+        if width * height > max_pixels:
+            raise ContentError(
+                f"a picture on page {number} has {width} x {height} pixels, more than {max_pixels} "
+                "(documents.max_image_pixels)"
+            )
+
+
+def _jpeg_2000_size(picture: Any) -> tuple[int, int]:
+    """How large a JPEG 2000 picture says that it is: it is unpacked in that size, whatever the PDF says."""
+    if "JPXDecode" not in picture.get_filters():
+        return 0, 0
+    data = bytes(picture.get_data())
+    found = _JPEG_2000.search(data)
+    return _SIZE.unpack(found[1]) if found else (0, 0)
 
 
 def scale_of(width: float, height: float, max_pixels: int) -> float:

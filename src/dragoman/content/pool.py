@@ -12,7 +12,7 @@ import msgspec
 
 from dragoman.content.pages import MODULES, Job, Page
 from dragoman.content.refusal import ContentError
-from dragoman.content.worker import LENGTH, OUT_OF_MEMORY, Outcome, Refused
+from dragoman.content.worker import LENGTH, MEMORY, OUT_OF_MEMORY, Outcome, Refused
 from dragoman.errors import ApiError
 from dragoman.observe.logs import log
 
@@ -22,6 +22,7 @@ _START = 60.0
 _END = 5.0
 # The rest of the environment may hold keys, which a document has no use for.
 _KEPT = ("PATH", "LANG", "LC_", "LD_", "DYLD_", "PYTHON", "VIRTUAL_ENV", "TMPDIR", "HOME", "COVERAGE_")
+_MEMORY = f"{MEMORY >> 30} GiB"
 # A document that ends a worker is tried once more: the worker may have been ended by somebody else.
 _TRIES = 2
 
@@ -176,8 +177,11 @@ def is_installed() -> bool:
 
 def _fatal(code: int) -> ContentError:
     if code == OUT_OF_MEMORY:
-        return ContentError("reading it takes more memory than a document may use")
-    return ContentError("the process that read it ended, twice")
+        return ContentError(f"reading it takes more than the {_MEMORY} of memory that a document has")
+    # a library that is written in C ends with the process where it gets no memory
+    return ContentError(
+        f"the process that read it ended, twice: it may need more than the {_MEMORY} of memory that it has"
+    )
 
 
 def _no_worker(detail: str) -> ApiError:

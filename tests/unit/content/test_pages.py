@@ -21,7 +21,9 @@ THREE = pdf("Hello (world) \\ ü\nand more", SCAN, "The last page")
 
 
 def job(data: bytes, **changes: Any) -> Job:
-    whole = Job(data=data, images=False, max_pages=10, max_pixels=40_000, seconds=60)
+    whole = Job(
+        data=data, images=False, max_pages=10, max_pixels=40_000, max_image_pixels=1_000_000, seconds=60
+    )
     return msgspec.structs.replace(whole, **changes)
 
 

@@ -23,7 +23,14 @@ HELLO = pdf("Hello")
 
 
 def job(data: bytes = HELLO, seconds: float = 60.0) -> Job:
-    return Job(data=data, images=False, max_pages=10, max_pixels=10_000, seconds=seconds)
+    return Job(
+        data=data,
+        images=False,
+        max_pages=10,
+        max_pixels=10_000,
+        max_image_pixels=10_000,
+        seconds=seconds,
+    )
 
 
 @pytest.fixture
@@ -78,7 +85,7 @@ async def test_a_document_that_ends_two_workers_is_refused(pool: WorkerPool) -> 
             seen.add(pid)
             os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(0.01)
-    with pytest.raises(ContentError, match="ended, twice"):
+    with pytest.raises(ContentError, match="ended, twice: it may need more than the 2 GiB"):
         await reading
     assert len(seen) == 2
     assert await pool.read(job()) == [PageText("Hello")]
@@ -89,7 +96,7 @@ async def test_a_document_that_takes_too_much_memory_is_refused(
 ) -> None:
     ready = "sys.stdout.write(chr(0) * 4); sys.stdout.flush(); "
     instead(tmp_path, monkeypatch, f"{ready} sys.stdin.read(1); os._exit({OUT_OF_MEMORY})")
-    with pytest.raises(ContentError, match="more memory"):
+    with pytest.raises(ContentError, match="more than the 2 GiB of memory"):
         await pool.read(job())
 
 
