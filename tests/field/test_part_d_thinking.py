@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from dragoman.engines.scripted import SCRIPTED_CAPABILITIES, answer
+from dragoman.engines.scripted import answer
 from dragoman.wire.openai import Reasoning
+from tests.field.test_part_i_transport import in_front_of
 from tests.server.conftest import Serve
 from tests.server.http import REQUEST, STREAMED, ask, data_of, error_of, events_of
 from tests.support.answers import blocks, finished, joined, said, streamed, whole
 from tests.support.answers import completion as answered
+from tests.support.fake_openai import chunk, events, reply
+from tests.support.fake_openai import whole as message_of
 from tests.support.translation import able_but, assistant, call, chat, result, thinking, translated, user
 
 ADAPTIVE = {"thinking": {"type": "adaptive"}}
@@ -94,9 +98,69 @@ def test_case_d66_thinking_cut_at_its_first_token_shows_no_marks() -> None:
     ]
 
 
-def test_case_d68_a_model_that_does_not_think_has_no_thinking_block(serve: Serve) -> None:
-    served = serve({"": answer("So.")}, capabilities=SCRIPTED_CAPABILITIES)
-    assert [block["type"] for block in ask(served.url, REQUEST | ADAPTIVE).json()["content"]] == ["text"]
+# What engines say of thinking where there is none.
+NO_THINKING: list[dict[str, Any]] = [
+    {},
+    {"reasoning": None, "reasoning_content": None},
+    {"reasoning": "", "reasoning_content": ""},
+    {"reasoning_content": ""},
+    {"reasoning": ""},
+]
+DIALECTS = pytest.mark.parametrize("dialect", ["generic", "vllm", "sglang", "ollama"])
+
+
+def over_the_wire(
+    dialect: str, asked: dict[str, Any], *answers: tuple[list[dict[str, Any]], dict[str, Any]]
+) -> Iterator[list[tuple[str, str]]]:
+    """The blocks that come of each answer of a remote engine, streamed (the deltas) and then whole."""
+    chats = [
+        chat
+        for deltas, message in answers
+        for chat in (
+            events(*[chunk(one) for one in deltas], chunk({}, "stop"), "[DONE]"),
+            reply(message_of(**message)),
+        )
+    ]
+    with in_front_of(*chats, dialect=dialect) as url:
+        for _ in answers:
+            yield told(blocks(ask(url, STREAMED | {"model": "m"} | asked).content))
+            yield told(ask(url, REQUEST | {"model": "m"} | asked).json()["content"])
+
+
+def told(content: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(block["type"], block[block["type"]]) for block in content]
+
+
+@DIALECTS
+@pytest.mark.parametrize("asked", [{}, ADAPTIVE])
+def test_case_d68_a_model_that_does_not_think_has_no_thinking_block(
+    dialect: str, asked: dict[str, Any]
+) -> None:
+    answers = [
+        (
+            [{"role": "assistant", "content": "", **nothing}, {"content": "So.", **nothing}],
+            {"text": "So.", **nothing},
+        )
+        for nothing in NO_THINKING
+    ]
+    found = list(over_the_wire(dialect, asked, *answers))
+    assert found == [[("text", "So.")]] * (2 * len(NO_THINKING))
+
+
+@DIALECTS
+def test_case_d68_thinking_that_comes_under_two_names_is_one_block(dialect: str) -> None:
+    deltas = [{"reasoning": one, "reasoning_content": one} for one in ("I th", "ink.")]
+    message = {"text": "So.", "reasoning": "I think.", "reasoning_content": "I think."}
+    found = list(over_the_wire(dialect, ADAPTIVE, ([*deltas, {"content": "So."}], message)))
+    assert found == [[("thinking", "I think."), ("text", "So.")]] * 2
+
+
+@DIALECTS
+@pytest.mark.parametrize("full", ["reasoning", "reasoning_content"])
+def test_case_d68_an_empty_name_beside_a_full_one_hides_no_thinking(dialect: str, full: str) -> None:
+    names = {"reasoning": "", "reasoning_content": "", full: "I think."}
+    found = list(over_the_wire(dialect, ADAPTIVE, ([names, {"content": "So."}], {"text": "So.", **names})))
+    assert found == [[("thinking", "I think."), ("text", "So.")]] * 2
 
 
 @pytest.mark.parametrize(("budget", "limit"), [(1023, 4096), (2048, 2048)])

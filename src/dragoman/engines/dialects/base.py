@@ -194,7 +194,8 @@ class Dialect:
         if choice.finish_reason == "":
             choice.finish_reason = None
         if delta.reasoning_content is not None:
-            if delta.reasoning is None:
+            # an empty name hides nothing that stands under the other one
+            if not delta.reasoning:
                 delta.reasoning = delta.reasoning_content
             delta.reasoning_content = None
 
