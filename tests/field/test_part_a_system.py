@@ -9,6 +9,7 @@ import pytest
 
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatMessage
+from tests.prefix.rendering import FOLDER, Template
 from tests.server.conftest import Serve
 from tests.server.http import REQUEST, ask
 from tests.support.translation import (
@@ -27,12 +28,34 @@ from tests.support.translation import (
 
 HEADER = "x-anthropic-billing-header: cc_version=2.1.330.{}; cc_entrypoint=cli; cch={};"
 MERGING = able_but(system_in_place=False)
+# The templates of the models that the cases name, or of their next relatives.
+QWEN, DEEPSEEK, FLASH = "Qwen3.5-4B", "deepseek-ai-DeepSeek-V4", "deepseek-ai-DeepSeek-V4-Flash-0731"
+OF_ONE_HEAD = [QWEN, DEEPSEEK, FLASH]
+USER = {QWEN: "<|im_start|>user", DEEPSEEK: "<\uff5cUser\uff5c>", FLASH: "<\uff5cUser\uff5c>"}
+ASSISTANT = {
+    QWEN: "<|im_start|>assistant",
+    DEEPSEEK: "<\uff5cAssistant\uff5c>",
+    FLASH: "<\uff5cAssistant\uff5c>",
+}
+ASKED = [user("Find it.")]
+CALLED = [*ASKED, assistant(call()), user(result())]
+ANSWERED = [*CALLED, assistant("Found."), user("Thanks.")]
 BOTH = pytest.mark.parametrize("capabilities", [able_but(), MERGING], ids=["in place", "merged"])
 
 
 def head_of(value: Any) -> str | list[Any] | None:
     """The system prompt that the engine gets."""
     return translated(system=value).chat.messages[0].content
+
+
+def prompted(name: str, *turns: dict[str, Any]) -> str:
+    """What a model with this template reads when it is to answer; the engine was asked what it takes."""
+    template = Template(FOLDER / f"{name}.jinja")
+    changes = {"capabilities": template.habits.capabilities}
+    chat = translated(changes, system="Top.", messages=turns, tools=[tool()]).chat
+    prompt = template.prompt(chat, generates=True)
+    assert prompt is not None, template.refusal
+    return prompt
 
 
 def growing(rounds: int) -> list[list[dict[str, Any]]]:
@@ -69,7 +92,33 @@ def test_case_a4_a5_the_tools_are_the_same_with_and_without_a_system_turn(
     changes = {"capabilities": capabilities}
     with_turn = translated(changes, messages=[user("a"), system("s")], tools=[tool()]).chat.tools
     without = translated(changes, messages=[user("a")], tools=[tool()]).chat.tools
+    assert [one.function.name for one in with_turn] == [tool()["name"]]
     assert msgspec.json.encode(with_turn) == msgspec.json.encode(without)
+
+
+@pytest.mark.parametrize("name", OF_ONE_HEAD)
+@pytest.mark.parametrize("turns", [ASKED, CALLED, ANSWERED], ids=["asked", "called", "answered"])
+def test_case_a4_a5_a_system_turn_adds_its_words_where_it_stands_and_nothing_else(
+    name: str, turns: list[dict[str, Any]]
+) -> None:
+    """On the templates of the cases: Qwen's refuses such a turn, DeepSeek's moves it before all others."""
+    note = "<system-reminder>\nBe brief.\n</system-reminder>"
+    prompt = prompted(name, *turns, system("Be brief."), user("Go on."))
+    assert prompt == prompted(name, *turns, user(text(note), text("Go on.")))
+    # the tools, too, stand where they stood
+    before = prompted(name, *turns, user("Go on."))
+    assert prompt.replace(note + "\n", "", 1) == before
+    assert before.count('"name": "f"') == prompt.count('"name": "f"') == 1
+
+
+@pytest.mark.parametrize("name", OF_ONE_HEAD)
+def test_case_a4_a5_the_template_takes_no_system_turn_itself(name: str) -> None:
+    """What these cases rest on, seen by asking as an engine is asked."""
+    template = Template(FOLDER / f"{name}.jinja")
+    assert template.capabilities.system_in_place is False
+    in_place = translated({"capabilities": able_but()}, messages=[user("aaa"), system("sss")]).chat
+    prompt = template.prompt(in_place) or "refused"
+    assert not 0 <= prompt.find("aaa") < prompt.find("sss")
 
 
 @BOTH
@@ -94,6 +143,20 @@ def test_case_a10_system_user_system_fits_a_strict_template() -> None:
 def test_case_a11_a_conversation_that_ends_on_a_system_turn_can_end_on_the_user() -> None:
     last = chat(user("a"), system("s"), capabilities=MERGING)[-1]
     assert (last.role, last.content) == ("user", "a\n<system-reminder>\ns\n</system-reminder>")
+
+
+@pytest.mark.parametrize("name", OF_ONE_HEAD)
+@pytest.mark.parametrize("turns", [ASKED, CALLED, ANSWERED], ids=["asked", "called", "answered"])
+def test_case_a11_the_model_is_asked_to_answer_the_user_after_a_last_system_turn(
+    name: str, turns: list[dict[str, Any]]
+) -> None:
+    prompt = prompted(name, *turns, system("Be brief."))
+    head, words, end = prompt.rpartition("<system-reminder>\nBe brief.\n</system-reminder>")
+    assert words
+    # as where a user speaks last: the mark of the user's turn before, the mark of an answer after
+    assert end == prompted(name, user("Go on.")).rpartition("Go on.")[2]
+    assert ASSISTANT[name] in end
+    assert head.rfind(USER[name]) > head.rfind(ASSISTANT[name])
 
 
 @BOTH

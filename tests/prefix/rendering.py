@@ -82,10 +82,10 @@ class Template:
         environment = _LISTS if self.name.startswith(_LLAMACPPS_OWN) else _ENVIRONMENT
         self._compiled = environment.from_string(source)
 
-    def prompt(self, request: ChatRequest) -> str | None:
-        """The prompt of a neutral request, without a generation prompt, by way of the body that vLLM gets."""
+    def prompt(self, request: ChatRequest, *, generates: bool = False) -> str | None:
+        """The prompt of a neutral request, as vLLM gets it; `generates`: with what asks for an answer."""
         body = VLLMDialect().body(request, self.capabilities)
-        return self._of_body({**_as_read(body), "add_generation_prompt": False})
+        return self._of_body({**_as_read(body), "add_generation_prompt": generates})
 
     @cached_property
     def capabilities(self) -> EngineCapabilities:
