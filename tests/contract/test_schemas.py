@@ -53,10 +53,12 @@ REFUSED = {
     "tuple_too_short": (".properties.t", "minItems"),
     "unevaluated_properties": ("", "unevaluatedProperties"),
     "unique_items": (".properties.l", "uniqueItems"),
+    "very_long_array": (".properties.l", "minItems"),
+    "very_long_array_at_the_most": (".properties.l", "maxItems"),
+    "very_long_string": (".properties.s", "minLength"),
+    "string_without_end_at_the_most": (".properties.s", "maxLength"),
 }
-# llama.cpp says no without a word that would tell which keyword it is.
-REFUSED_WHOLE = {"very_long_array"}
-FOLLOWED = sorted(SCHEMAS.keys() - REFUSED.keys() - REFUSED_WHOLE)
+FOLLOWED = sorted(SCHEMAS.keys() - REFUSED.keys())
 WAYS = ["format", "tool"]
 # The parrot calls this tool at these words.
 TOOL, WORDS = "get_weather", "What is the weather in Paris?"
@@ -157,11 +159,33 @@ def test_what_cannot_be_kept_is_named(client: httpx.Client, name: str, way: str)
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", sorted(REFUSED_WHOLE))
-def test_what_the_engine_refuses_has_its_path(client: httpx.Client, name: str, way: str) -> None:
-    reply = ask(client, asked(SCHEMAS[name], way))
-    assert reply.status_code == 400
-    assert error_of(reply)["message"] == f"{path_of(way)}: the engine cannot hold its answer to this schema"
+@pytest.mark.parametrize("bound", ["minItems", "maxItems", "minLength"])
+def test_the_largest_bounds_are_taken(client: httpx.Client, bound: str, way: str) -> None:
+    most = 1998 if bound == "maxItems" else 2000
+    part = {"type": "string" if bound == "minLength" else "array", bound: most}
+    reply = client.post("/v1/messages", json=asked({"type": "object", "properties": {"v": part}}, way))
+    assert reply.status_code == 200, reply.text
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        (70, ": the engine cannot hold its answer to a schema that is nested deeper than 60 schemas"),
+        (130, ": the schema is nested deeper than 250 levels of arrays and objects"),
+        (600, ": Input should not be nested deeper than 500 levels"),
+    ],
+)
+def test_a_schema_that_is_nested_too_deep_is_refused_where_it_is(
+    client: httpx.Client, levels: int, words: str, way: str
+) -> None:
+    schema = b'{"type":"object","properties":{"a":' * levels + b"{}" + b"}}" * levels
+    body = msgspec.json.encode(asked({"HERE": 1}, way)).replace(b'{"HERE":1}', schema)
+    reply = client.post("/v1/messages", content=body, headers={"content-type": "application/json"})
+    assert (reply.status_code, error_of(reply)["type"]) == (400, "invalid_request_error")
+    message = error_of(reply)["message"]
+    assert message.startswith(f"{path_of(way)}.properties.a.properties.a.properties.a.")
+    assert message.endswith(words)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS.keys() - REFUSED_OF_PLAIN))

@@ -18,11 +18,14 @@ from dragoman.translate.finish import Stop
 from dragoman.translate.order import BlockSink
 from dragoman.translate.raw import object_text
 from dragoman.translate.schema_size import UnknownReferenceError, followed_size
+from dragoman.wire.nesting import beyond, shown
 
 # Patterns take time by the text's length; those with look-around or references back give up here.
 _BACKTRACKS = 100_000
 # A check takes a moment for each schema, one as often as references lead to it.
 _MOST_SCHEMAS = 100_000
+# Of arrays and objects, a little less than the library takes; a schema in a schema is one or two.
+MOST_LEVELS = 250
 _MESSAGE_LENGTH = 200
 _WHOLE = frozenset({"end_turn", "tool_use"})
 
@@ -64,6 +67,12 @@ def validator_of(schema: bytes, path: str) -> Validator:
 def _compiled(schema: bytes) -> Validator | tuple[str, str]:
     """The validator, or where and why there is none. Nothing is fetched, and formats are not checked."""
     elsewhere: list[str] = []
+    deep = beyond(schema, MOST_LEVELS)
+    if deep is not None:
+        return (
+            f".{shown(deep)}",
+            f"the schema is nested deeper than {MOST_LEVELS} levels of arrays and objects",
+        )
 
     def refuse(uri: str) -> Any:
         elsewhere.append(uri)

@@ -49,7 +49,10 @@ class _Sizes:
         if found is None:
             self._found[id(schema)] = 1  # for what leads back here
             inner = schema if "$id" in schema else root
-            found = 1 + sum(self._member(key, value, inner) for key, value in schema.items())
+            found = 1
+            # a loop, as a generator would be one more frame at each level of a deep schema
+            for key, value in schema.items():
+                found += self._member(key, value, inner)
             self._found[id(schema)] = found
         return found
 
@@ -58,11 +61,12 @@ class _Sizes:
             return self.of(self._target(str(value), root), root)
         if key in _NO_SCHEMAS:
             return 0
-        if isinstance(value, list):
-            return sum(self.of(one, root) for one in value)
-        if not isinstance(value, dict):
-            return 0
-        return sum(self.of(one, root) for one in value.values()) if key in _BY_NAME else self.of(value, root)
+        if isinstance(value, dict) and key not in _BY_NAME:
+            return self.of(value, root)
+        found = 0
+        for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            found += self.of(one, root)
+        return found
 
     def _target(self, reference: str, root: Any) -> Any:
         if reference in self._names:

@@ -145,6 +145,13 @@ def test_a_schema_that_says_nothing_stays_open() -> None:
         ({"type": "integer", "maximum": -(10**30)}, "", "maximum"),
         ({"type": "array", "minItems": 2, "maxItems": 1}, "", "minItems"),
         ({"type": "array", "prefixItems": [{}, {}], "uniqueItems": True}, "", "uniqueItems"),
+        ({"type": "array", "minItems": 2001}, "", "minItems"),
+        ({"type": "array", "minItems": 10**18, "maxItems": 10**18}, "", "minItems"),
+        ({"type": "array", "maxItems": 1999}, "", "maxItems"),
+        ({"type": "array", "minItems": 1, "maxItems": 2001}, "", "maxItems"),
+        ({"items": {"maxItems": 10**18, "type": "array"}}, "items", "maxItems"),
+        ({"type": "string", "minLength": 2001}, "", "minLength"),
+        ({"type": "string", "maxLength": 10**18}, "", "maxLength"),
     ],
 )
 def test_what_cannot_be_followed_is_named(schema: dict[str, Any], place: str, keyword: str) -> None:
@@ -155,7 +162,7 @@ def test_nested_without_end_is_refused() -> None:
     deep: dict[str, Any] = {}
     for _ in range(100):
         deep = {"items": deep}
-    assert refused(deep)[1] == "$ref"
+    assert refused(deep) == (".".join(["items"] * 60), "")
     endless = {"properties": {"a": {"$ref": "#", "description": "x", "minProperties": 0}}}
     assert refused(endless)[1] == "$ref"
 
@@ -199,6 +206,36 @@ def test_a_format_of_a_client_is_held_one_of_ours_is_not() -> None:
         held_format(JsonFormat(schema=schema, path="output_config.format.schema"))
     expected = "output_config.format.schema: the engine cannot hold its answer to `minimum` here"
     assert caught.value.message == expected
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kept"),
+    [
+        ({"maxItems": 1998}, {"maxItems": 1998}),
+        ({"maxItems": 1999}, {}),
+        ({"maxItems": 2002}, {"maxItems": 2002}),
+        ({"maxItems": 10**18, "minItems": 1}, {"minItems": 1}),
+        ({"maxLength": 10**18}, {}),
+        ({"maxLength": 5000}, {"maxLength": 5000}),
+        ({"maxLength": "5"}, {"maxLength": "5"}),
+    ],
+)
+def test_a_plain_tool_loses_the_upper_bounds_that_are_not_read(bounds: Any, kept: Any) -> None:
+    (tool,) = held_tools(asking(({"type": "object", "properties": {"v": bounds}}, False)))
+    assert msgspec.json.decode(tool.function.parameters)["properties"]["v"] == kept
+
+
+def test_a_schema_that_is_nested_deeper_than_it_is_followed_is_refused_where_it_is() -> None:
+    deep: dict[str, Any] = {"type": "boolean"}
+    for _ in range(60):
+        deep = {"items": deep}
+    with pytest.raises(InvalidRequestError) as caught:
+        held_format(JsonFormat(schema=raw(deep), path="p"))
+    place = ".".join(["items"] * 12)
+    assert caught.value.message == (
+        f"p.{place}...: the engine cannot hold its answer to a schema that is nested deeper than 60 schemas"
+    )
+    held_format(JsonFormat(schema=raw(deep["items"]), path="p"))
 
 
 def test_strict_tools_are_held_plain_ones_stay_as_they_are() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dragoman.errors import EngineFaultError, InvalidRequestError
 from dragoman.translate.answer import StreamOptions
-from dragoman.translate.conformity import Expected, validator_of
+from dragoman.translate.conformity import MOST_LEVELS, Expected, validator_of
 from dragoman.translate.stream import MessageStream
 from dragoman.wire.openai import ChatChunk
 from tests.support.answers import (
@@ -278,9 +278,25 @@ def test_a_schema_that_is_none_is_refused_by_its_path(schema: Any, words: str) -
     assert asks(tools=[tool(input_schema={"type": "object", "properties": {"q": schema}})]) is None
 
 
-def test_a_schema_that_is_nested_too_deep_is_refused() -> None:
+def nested(levels: int) -> bytes:
+    """A schema of so many levels of objects."""
+    return b'{"not":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
+
+
+def test_a_schema_that_is_nested_too_deep_is_refused_where_it_is() -> None:
+    assert validator_of(nested(MOST_LEVELS), PATH).is_valid(1) is False
+    with pytest.raises(InvalidRequestError) as caught:
+        validator_of(nested(MOST_LEVELS + 1), PATH)
+    steps = ".".join(["not"] * 12)
+    assert caught.value.message == (
+        f"{PATH}.{steps}...: the schema is nested deeper than 250 levels of arrays and objects"
+    )
+
+
+def test_a_schema_whose_end_is_nested_too_deep_is_refused() -> None:
+    long = b'{"description":"%b","not":%b}' % (b"x" * 2**20, nested(5000))
     with pytest.raises(InvalidRequestError, match="nested too deep"):
-        validator_of(b'{"not":' * 5000 + b"{}" + b"}" * 5000, PATH)
+        validator_of(long, PATH)
 
 
 def test_a_prefilled_answer_cannot_have_a_form() -> None:

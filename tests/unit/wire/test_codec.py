@@ -148,8 +148,19 @@ def test_a_count_needs_no_max_tokens() -> None:
         (raw('"top_k":' + "9" * 5000), "top_k: Input is out of range"),
         (raw('"context_management":1e999'), "context_management: Input is out of range"),
         (raw('"temperature":NaN'), "The request body is not valid JSON: invalid character (byte 89)."),
-        (raw('"x":' + "[" * DEEP + "]" * DEEP), "The request body is nested too deeply."),
-        (raw('"tools":[{"input_schema":' + '{"a":' * DEEP), "The request body is nested too deeply."),
+        (
+            raw('"x":' + "[" * DEEP + "]" * DEEP),
+            "x.0.0.0.0.0.0.0.0.0.0.0...: Input should not be nested deeper than 500 levels",
+        ),
+        (
+            raw('"tools":[{"input_schema":' + '{"a":' * DEEP),
+            "tools.0.input_schema.a.a.a.a.a.a.a.a.a...: Input should not be nested deeper than 500 levels",
+        ),
+        # of a large body only the beginning is looked at once more
+        (
+            raw('"x":"' + "x" * 2**20 + '","y":' + "[" * DEEP + "]" * DEEP),
+            "The request body is nested too deeply.",
+        ),
     ],
 )
 def test_a_wrong_body_is_refused_by_path(data: bytes, message: str) -> None:

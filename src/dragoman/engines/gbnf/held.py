@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
-from dragoman.engines.gbnf.keywords import TYPES, NotFollowedError, Schema
+from dragoman.engines.gbnf.keywords import NESTING, TYPES, NotFollowedError, Schema
 from dragoman.engines.gbnf.patterns import MOST_REPETITIONS, followed_pattern
-from dragoman.engines.gbnf.schema import followed_schema
+from dragoman.engines.gbnf.schema import MOST_LEVELS, followed_schema
+from dragoman.engines.gbnf.typed import LONGEST, MOST_ITEMS_OR_NONE
 from dragoman.errors import InvalidRequestError
+from dragoman.wire.nesting import Steps, shown
 from dragoman.wire.openai import ChatRequest, ChatTool, JsonFormat
 
 # A pattern of these characters breaks nothing, whatever llama.cpp makes of it; others without anchors
@@ -20,6 +22,7 @@ _harmless = re.compile(r"[^^].*|.*[^$]|\^[\w :;,/@#<>=~()|\[\]*+?-]*\$", re.ASCI
 _name = re.compile(r"[\w ]+", re.ASCII).fullmatch
 # Least and most: where these are the wrong way round, llama.cpp hangs.
 _BOUNDS = {"minItems": "maxItems", "minLength": "maxLength", "minimum": "maximum"}
+_UPPER_BOUNDS = frozenset({"maxItems", "maxLength"})
 _BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems", "items"})
 _SCHEMAS = frozenset({"items", "additionalProperties", "not", "contains", "if", "then", "else"})
@@ -60,19 +63,25 @@ def _held(schema: msgspec.Raw, place: str) -> msgspec.Raw:
     found = _followed(bytes(schema))
     if isinstance(found, msgspec.Raw):
         return found
-    path, keyword = found
+    steps, keyword = found
+    if keyword == NESTING:
+        raise InvalidRequestError(
+            f"{place}.{shown(steps)}: the engine cannot hold its answer to a schema that is nested deeper "
+            f"than {MOST_LEVELS} schemas"
+        )
+    path = "".join(f".{step}" for step in steps)
     raise InvalidRequestError(f"{place}{path}: the engine cannot hold its answer to `{keyword}` here")
 
 
 @lru_cache(maxsize=256)
-def _followed(schema: bytes) -> msgspec.Raw | tuple[str, str]:
+def _followed(schema: bytes) -> msgspec.Raw | tuple[Steps, str]:
     """The schema to follow, or the path and the keyword that cannot be followed."""
     try:
         return msgspec.Raw(msgspec.json.encode(followed_schema(msgspec.json.decode(schema))))
     except NotFollowedError as error:
-        return "".join(f".{step}" for step in error.path), error.keyword
+        return error.path, error.keyword
     except RecursionError:
-        return "", "$ref"
+        return (), "$ref"
 
 
 @lru_cache(maxsize=256)
@@ -116,6 +125,8 @@ def _is_taken(key: str, value: Any, schema: Schema, root: Any) -> bool:
         return bool(kinds) and all(kind in TYPES for kind in kinds)
     if key == "pattern":
         return isinstance(value, str) and bool(_harmless(value) or followed_pattern(value))
+    if key in _UPPER_BOUNDS:
+        return _is_upper_bound(key, value)
     if key in _BOUNDS:
         return _is_bound(key, value, schema.get(_BOUNDS[key]))
     if key == "additionalProperties":
@@ -128,6 +139,13 @@ def _is_bound(key: str, least: Any, most: Any) -> bool:
     if not isinstance(least, int | float) or (key != "minimum" and least > MOST_REPETITIONS):
         return False
     return not isinstance(most, int | float) or least <= most
+
+
+def _is_upper_bound(key: str, most: Any) -> bool:
+    """Whether llama.cpp reads an upper bound: it refuses some numbers of items, and what is too large."""
+    if not isinstance(most, int | float):
+        return True
+    return most <= LONGEST and not (key == "maxItems" and MOST_ITEMS_OR_NONE < most <= MOST_ITEMS_OR_NONE + 3)
 
 
 def _is_found(ref: str, root: Any) -> bool:

@@ -42,6 +42,10 @@ _LARGER = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "mi
 _SMALLER = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
 
 
+# Stands in the place of a keyword for a schema that is nested too deep.
+NESTING = ""
+
+
 class NotFollowedError(Exception):
     """A schema holds what no grammar of llama.cpp says: where, and the keyword."""
 

@@ -16,6 +16,7 @@ import msgspec
 
 from dragoman.engines.gbnf.keywords import (
     BEYOND,
+    NESTING,
     NOTES,
     OF_TYPE,
     NotFollowedError,
@@ -29,7 +30,7 @@ from dragoman.engines.gbnf.typed import array_rules, integer_rules, object_rules
 
 _DEFINITIONS = frozenset({"$defs", "definitions"})
 # Deeper than any schema that is written by hand: what comes back to itself without end is stopped here.
-_DEEPEST = 60
+MOST_LEVELS = 60
 # Each step takes some microseconds; a schema whose references double at each link would take for ever.
 _MOST_STEPS = 20_000
 
@@ -71,8 +72,8 @@ class _Follower:
         if schema is False:
             raise NotFollowedError(path, "false")
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise NotFollowedError(path, "$ref")
+        if self._depth > MOST_LEVELS:
+            raise NotFollowedError(path, NESTING if self._is_written(path) else "$ref")
         notes = {key: value for key, value in schema.items() if key in NOTES}
         found = self._rules(schema, path)
         self._depth -= 1
@@ -135,6 +136,16 @@ class _Follower:
             return {} if found is True else self._refuse(path, "$ref")
         return found
 
+    def _is_written(self, path: Path) -> bool:
+        """Whether a path stands in the schema itself, with no reference on the way."""
+        found: Any = self._root
+        for step in path:
+            try:
+                found = found[step]
+            except (LookupError, TypeError):
+                return False
+        return True
+
     def _refuse(self, path: Path, keyword: str) -> Schema:
         raise NotFollowedError(path, keyword)
 
@@ -154,7 +165,7 @@ class _Follower:
 
     def _inlined(self, schema: Any, path: Path) -> Any:
         """A part of a combination, a reference replaced by what it means where more must join it."""
-        for _ in range(_DEEPEST):
+        for _ in range(MOST_LEVELS):
             if not isinstance(schema, dict) or "$ref" not in schema:
                 return schema
             beside = {key: value for key, value in schema.items() if key != "$ref"}

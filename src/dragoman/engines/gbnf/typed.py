@@ -12,6 +12,12 @@ from dragoman.engines.gbnf.patterns import followed_pattern
 Visit = Callable[[Any, Path], Schema]
 # Formats that a grammar of llama.cpp writes.
 _WRITTEN_FORMATS = frozenset({"date", "time", "date-time", "uuid"})
+# llama.cpp repeats a part so often at the most: more is an error in its grammar, or no bound at all. An array
+# of none or more has its first item apart, and room for two less.
+_MOST_REPEATED = 2000
+MOST_ITEMS_OR_NONE = 1998
+# It reads a larger length as none.
+LONGEST = 10**9
 _LOWEST, _HIGHEST = -(2**53), 2**53
 
 
@@ -64,8 +70,16 @@ def array_rules(rules: Schema, path: Path, visit: Visit) -> Schema:
         raise NotFollowedError(path, "uniqueItems")
     if most == 0:
         return {"enum": [[]]}
+    _check_repetitions(least, most, path)
     found: Schema = {"type": "array", "items": visit(items, (*path, "items")), "minItems": least}
     return found if most is None else {**found, "maxItems": most}
+
+
+def _check_repetitions(least: int, most: int | None, path: Path) -> None:
+    if least > _MOST_REPEATED:
+        raise NotFollowedError(path, "minItems")
+    if most is not None and most > (_MOST_REPEATED if least else MOST_ITEMS_OR_NONE):
+        raise NotFollowedError(path, "maxItems")
 
 
 def _tuple(rules: Schema, least: int, most: int | None, path: Path, visit: Visit) -> Schema:
@@ -95,6 +109,10 @@ def string_rules(rules: Schema, path: Path) -> Schema:
     lengths: Schema = {key: int(rules[key]) for key in ("minLength", "maxLength") if key in rules}
     if lengths.get("minLength", 0) > lengths.get("maxLength", _HIGHEST):
         raise NotFollowedError(path, "minLength")
+    if lengths.get("minLength", 0) > _MOST_REPEATED:
+        raise NotFollowedError(path, "minLength")
+    if lengths.get("maxLength", 0) > LONGEST:
+        raise NotFollowedError(path, "maxLength")
     if "format" in rules and not (lengths and rules["format"] in _WRITTEN_FORMATS):
         # one that llama.cpp writes would take the place of the length
         return {"type": "string", "format": rules["format"], **lengths}

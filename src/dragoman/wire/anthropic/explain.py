@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from dragoman.wire.anthropic.shape import Step, allowed_values, spell
+from dragoman.wire.nesting import beyond, shown
 
 # The decoder's names of types, in words.
 _NAMES = {
@@ -21,6 +22,8 @@ _NAMES = {
 _GOT_NAMES = _NAMES | {"float": "a float", "bool": "a boolean"}
 _UNITS = {"str": "character", "array": "item"}
 _LONGEST_VALUE = 80
+# What every decoder takes; some take more.
+_LEVELS = 500
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _TYPES = re.compile(r"Expected `([^`]+)`(?:, got `(\w+)`)?$")
 _LENGTH = re.compile(r"Expected `(\w+)` of length (>=|<=) (\d+)$")
@@ -32,7 +35,7 @@ _VALUE = re.compile(r"Invalid (?:enum )?value (.*)$", re.DOTALL)
 def explain(error: Exception, kind: type, body: bytes | bytearray) -> str:
     """One sentence about what the decoder refused; `kind` is the struct that the body should have been."""
     if isinstance(error, RecursionError):
-        return "The request body is nested too deeply."
+        return _about_levels(body)
     if isinstance(error, UnicodeDecodeError):
         return "The request body is not valid UTF-8."
     if not isinstance(error, msgspec.ValidationError):
@@ -42,6 +45,13 @@ def explain(error: Exception, kind: type, body: bytes | bytearray) -> str:
         return _about_field(str(error), (), kind, body)
     path = tuple(name or int(index) for name, index in _STEP.findall(place))
     return _about_field(words, path, kind, body)
+
+
+def _about_levels(body: bytes | bytearray) -> str:
+    place = beyond(body, _LEVELS)
+    if place is None:
+        return "The request body is nested too deeply."
+    return f"{shown(place)}: Input should not be nested deeper than {_LEVELS} levels"
 
 
 def _about_syntax(words: str, *, empty: bool) -> str:
