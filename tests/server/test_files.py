@@ -96,6 +96,30 @@ def test_a_head_has_no_body(url: str) -> None:
         ('; filename="a"', "x-other: 1", "a", "application/octet-stream"),
         ('; filename=""', "content-type: application/pdf", "unnamed.pdf", "application/pdf"),
         ("", "content-type: x/unheard-of", "unnamed", "x/unheard-of"),
+        (
+            "; filename*=UTF-8''%C3%A9t%C3%A9%20%F0%9F%98%80.pdf",
+            "x-other: 1",
+            "été 😀.pdf",
+            "application/pdf",
+        ),
+        ("; filename*=utf-8'fr'%C3%A9.txt; filename=\"e.txt\"", "x-other: 1", "é.txt", "text/plain"),
+        ("; filename=\"e.txt\"; filename*=iso-8859-1''%E9.txt", "x-other: 1", "é.txt", "text/plain"),
+        (
+            "; filename*0*=UTF-8''%C3%A9; filename*1*=t%C3%A9; filename*2=\"; x.txt\"",
+            "x-other: 1",
+            "été; x.txt",
+            "text/plain",
+        ),
+        ('; filename*0="a"; filename*1="b.txt"', "x-other: 1", "ab.txt", "text/plain"),
+        ("; FileName*=UTF-8''a%2F..%2F%C3%A9.txt", "x-other: 1", "é.txt", "text/plain"),
+        ('; filename="100%25 été.txt"', "x-other: 1", "100%25 été.txt", "text/plain"),
+        ('; filename*0="é"; filename*1=".txt"', "x-other: 1", "é.txt", "text/plain"),
+        ("; filename*=a%20b.txt", "x-other: 1", "a b.txt", "text/plain"),
+        ('; filename="a*b.txt"', "x-other: 1", "a*b.txt", "text/plain"),
+        ("; note*=UTF-8''x", "content-type: application/pdf", "unnamed.pdf", "application/pdf"),
+        # what cannot be read gives way to what can
+        ("; filename*=UTF-8''%FF; filename=\"e.txt\"", "x-other: 1", "e.txt", "text/plain"),
+        ("; filename*=no-charset''a; filename=\"e.txt\"", "x-other: 1", "e.txt", "text/plain"),
     ],
 )
 def test_names_and_types(url: str, rest: str, line: str, name: str, kind: str) -> None:
@@ -122,6 +146,12 @@ FILE = part("file", b"x", rest='; filename="a"')
         (form(part("file", b"x", "content-type: no type")), "file: its content-type 'no type' is not"),
         (form(part("file", b"x", rest=f'; filename="{"x" * 256}"')), "file: its filename is longer than 255"),
         (form(part("file", b"x", rest='; filename="?"').replace(b"?", b"\xff")), "not valid UTF-8"),
+        (form(part("file", b"x", rest="; filename*=UTF-8''%FF.txt")), "file: its filename* cannot be read"),
+        (form(part("file", b"x", rest="; filename*=é.txt")), "file: its filename* cannot be read"),
+        (form(part("file", b"x", rest=f"; filename*{'9' * 5000}=a")), "not valid multipart/form-data"),
+        (form(part("file", b"x", rest="; filename*=koi8-r''%C1")), "file: its filename* cannot be read"),
+        (form(part("file", b"x", rest="; filename*=UTF-8''a%0D%0Ab")), "file: its filename* cannot be read"),
+        (form(part("file", b"x", rest=f"; filename*=UTF-8''{'%C3%A9' * 256}")), "longer than 255"),
         (form(FILE)[:-4], "its last boundary is missing"),
         (b"", "its last boundary is missing"),
         (b"no form at all", "not valid multipart/form-data"),
@@ -192,13 +222,56 @@ def test_pages_lead_through_all_files(url: str) -> None:
     assert pages == [made[:2:-1], made[2:0:-1], made[:1]]
 
 
+def test_pages_lead_both_ways_by_ids_as_older_clients_turn_them(url: str) -> None:
+    made = [upload(url, b"x").json()["id"] for _ in range(5)][::-1]
+
+    def page(query: str) -> tuple[list[str], bool]:
+        found = httpx.get(f"{url}/v1/files?{query}").json()
+        ids = [file["id"] for file in found["data"]]
+        assert (found["first_id"], found["last_id"]) == ((ids[0], ids[-1]) if ids else (None, None))
+        return ids, found["has_more"]
+
+    assert page("") == (made, False)
+    assert page("limit=2") == (made[:2], True)
+    assert page(f"limit=2&after_id={made[1]}") == (made[2:4], True)
+    assert page(f"limit=2&after_id={made[3]}") == (made[4:], False)
+    assert page(f"after_id={made[4]}") == ([], False)
+    assert page(f"limit=2&before_id={made[3]}") == (made[1:3], True)
+    assert page(f"limit=9&before_id={made[3]}") == (made[:3], False)
+    assert page(f"limit=3&before_id={made[3]}") == (made[:3], False)
+    assert page(f"before_id={made[0]}") == ([], False)
+    assert page(f"ids[]={made[0]}&ids[]={made[4]}") == ([made[0], made[4]], False)
+
+
+def test_both_ways_of_paging_can_be_mixed(url: str) -> None:
+    made = [upload(url, b"x").json()["id"] for _ in range(5)][::-1]
+    first = httpx.get(f"{url}/v1/files?limit=2&after_id={made[0]}").json()
+    second = httpx.get(f"{url}/v1/files?limit=2&page={first['next_page']}").json()
+    assert [file["id"] for file in second["data"]] == made[3:]
+    assert (second["has_more"], second["next_page"]) == (False, None)
+
+
+def test_a_file_that_is_gone_is_no_place_to_go_on_from(url: str) -> None:
+    made = upload(url, b"x").json()["id"]
+    httpx.delete(f"{url}/v1/files/{made}")
+    refused = httpx.get(f"{url}/v1/files?after_id={made}")
+    assert (refused.status_code, error_of(refused)["type"]) == (400, "invalid_request_error")
+    assert made in error_of(refused)["message"]
+
+
 def test_files_can_be_asked_for_by_their_ids(url: str) -> None:
     made = [upload(url, b"x").json()["id"] for _ in range(3)]
     query = [("ids[]", made[0]), ("ids[]", made[2]), ("ids[]", made[0]), ("ids", "file_none")]
     page = httpx.get(f"{url}/v1/files", params=query).json()
     assert [file["id"] for file in page["data"]] == [made[2], made[0]]
     assert page["next_page"] is None
-    assert httpx.get(f"{url}/v1/files?scope_id=session_1").json() == {"data": [], "next_page": None}
+    assert httpx.get(f"{url}/v1/files?scope_id=session_1").json() == {
+        "data": [],
+        "next_page": None,
+        "has_more": False,
+        "first_id": None,
+        "last_id": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -211,6 +284,13 @@ def test_files_can_be_asked_for_by_their_ids(url: str) -> None:
         ("page=page_LTE6eA", "page"),
         ("page=page_OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk6eA", "page"),
         ("ids[]=a&limit=2", "limit"),
+        ("ids[]=a&after_id=b", "after_id"),
+        ("ids[]=a&before_id=b", "before_id"),
+        ("after_id=a&before_id=b", "after_id"),
+        ("after_id=file_none", "after_id"),
+        ("before_id=file_none", "before_id"),
+        ("page=page_x&after_id=a", "page"),
+        ("page=page_x&before_id=a", "page"),
         ("ids[]=a&page=page_x", "page"),
         ("&".join(f"ids[]={number}" for number in range(101)), "ids"),
     ],

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from dragoman.errors import InvalidRequestError
+from dragoman.errors import InvalidRequestError, NotFoundError
 from dragoman.server.exchange import Exchange
 from dragoman.server.guard import Guard
 from dragoman.server.moments import rfc3339
 from dragoman.server.multipart import FormReader, PartBegin, PartEnd, boundary_of
-from dragoman.server.paging import limit_of, query_items, query_of
+from dragoman.server.paging import cursors_of, limit_of, query_items, query_of
 from dragoman.server.traffic import Traffic
 from dragoman.settings import Settings
 from dragoman.store.interface import FileStore, StoredFile, Upload
@@ -73,7 +73,7 @@ class FilesEndpoint:
         ids = [text for name, text in query_items(exchange) if name in {"ids", "ids[]"}]
         if query.get("scope_id"):
             # no session owns files here
-            page = FilePage(data=[], next_page=None)
+            page = _page_of([])
         elif ids:
             page = await self._some(ids, query, scope)
         else:
@@ -129,21 +129,38 @@ class FilesEndpoint:
 
     async def _page(self, query: dict[str, str], scope: str) -> FilePage:
         limit = limit_of(query)
-        after = _parsed_cursor(query["page"]) if query.get("page") else None
-        found = await self._store.page(scope, limit + 1, after)
-        shown = list(found[:limit])
-        next_page = _cursor(shown[-1]) if len(found) > limit else None
-        return FilePage(data=[_metadata(file) for file in shown], next_page=next_page)
+        after, before = cursors_of(query)
+        if query.get("page") and (after or before):
+            raise InvalidRequestError("page: cannot stand beside after_id or before_id")
+        if before:
+            place = await self._place(before, scope, "before_id")
+            found = await self._store.page(scope, limit + 1, before=place)
+            return _page_of(found[-limit:], has_more=len(found) > limit)
+        if after:
+            start: tuple[int, str] | None = await self._place(after, scope, "after_id")
+        else:
+            start = _parsed_cursor(query["page"]) if query.get("page") else None
+        found = await self._store.page(scope, limit + 1, start)
+        next_page = _cursor(found[limit - 1]) if len(found) > limit else None
+        return _page_of(found[:limit], has_more=len(found) > limit, next_page=next_page)
+
+    async def _place(self, file_id: str, scope: str, name: str) -> tuple[int, str]:
+        """Where a file stands in the list."""
+        try:
+            file = await self._store.get(file_id, scope)
+        except NotFoundError as error:
+            raise InvalidRequestError(f"{name}: {error.message}") from None
+        return file.created, file.id
 
     async def _some(self, ids: Sequence[str], query: dict[str, str], scope: str) -> FilePage:
-        for name in ("page", "limit"):
+        for name in ("page", "limit", "after_id", "before_id"):
             if query.get(name):
                 raise InvalidRequestError(f"{name}: cannot stand beside ids")
         wanted = list(dict.fromkeys(ids))
         if len(wanted) > _MAX_IDS:
             raise InvalidRequestError(f"ids: Input should have at most {_MAX_IDS} items")
         found = await self._store.some(scope, wanted)
-        return FilePage(data=[_metadata(file) for file in found], next_page=None)
+        return _page_of(found)
 
 
 class UploadForm:
@@ -229,6 +246,18 @@ def _metadata(file: StoredFile) -> FileMetadata:
         mime_type=file.mime_type,
         size_bytes=file.size,
         expires_at=None if file.expires is None else rfc3339(file.expires),
+    )
+
+
+def _page_of(
+    files: Sequence[StoredFile], *, has_more: bool = False, next_page: str | None = None
+) -> FilePage:
+    return FilePage(
+        data=[_metadata(file) for file in files],
+        next_page=next_page,
+        has_more=has_more,
+        first_id=files[0].id if files else None,
+        last_id=files[-1].id if files else None,
     )
 
 

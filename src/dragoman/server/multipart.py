@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from email.message import Message
+from typing import Any
+
 import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from dragoman.errors import InvalidRequestError, UnsupportedMediaTypeError
 
+# What RFC 5987 asks a reader to know; other names of charsets are no reason to try all that Python has.
+_CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
 # More of these in one part is no form that a client sends.
 _MAX_HEADERS = 16
 _MAX_HEADER_BYTES = 8192
@@ -89,14 +94,15 @@ class FormReader:
         self._name, self._value = bytearray(), bytearray()
 
     def _part_begin(self) -> None:
-        kind, options = parse_options_header(self._headers.get("content-disposition", ""))
+        disposition = self._headers.get("content-disposition", "")
+        kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options:
             raise _malformed()
-        filename = options.get(b"filename")
+        name, filename = _text(options[b"name"]), options.get(b"filename")
         self._events.append(
             PartBegin(
-                name=_text(options[b"name"]),
-                filename=None if filename is None else _text(filename),
+                name=name,
+                filename=_extended(disposition, name, None if filename is None else _text(filename)),
                 content_type=self._headers.get("content-type", ""),
             )
         )
@@ -109,6 +115,45 @@ class FormReader:
 
     def _end(self) -> None:
         self._has_ended = True
+
+
+def _extended(disposition: str, name: str, filename: str | None) -> str | None:
+    """The file's name; one that is written as in RFC 2231 (`filename*=`, in parts or not) comes first.
+
+    RFC 7578 wants no such names in forms, but there are clients that write them, some of them nothing else.
+    """
+    if "*" not in disposition:
+        return filename
+    head = Message()
+    head["content-disposition"] = disposition
+    try:
+        # a part of a name that is numbered beyond any integer is an error there
+        options: list[tuple[str, Any]] = head.get_params([], "content-disposition")
+    except ValueError:
+        raise _malformed() from None
+    # an extended value is a triple with its charset, and comes behind the others
+    *_, found = (None, *(value for key, value in options if key.lower() == "filename"))
+    if found is None:
+        return filename
+    if isinstance(found, str):
+        return filename if filename is not None else _text(found.encode("latin-1"))
+    decoded = _decoded(*found)
+    if decoded is None and filename is None:
+        raise InvalidRequestError(
+            f"{name[:100]}: its filename* cannot be read: it should be UTF-8, as in RFC 5987"
+        )
+    return filename if decoded is None else decoded
+
+
+def _decoded(charset: str | None, _language: str | None, text: str) -> str | None:
+    """The text of an extended value; None where it cannot be read."""
+    if (charset or "us-ascii").lower() not in _CHARSETS:
+        return None
+    try:
+        found = text.encode("latin-1").decode(charset or "us-ascii")
+    except UnicodeError:
+        return None
+    return found if found.isprintable() else None
 
 
 def _text(name: bytes) -> str:

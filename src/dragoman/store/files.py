@@ -176,9 +176,17 @@ class DiskFiles:
         return found[0]
 
     async def page(
-        self, scope: str, limit: int, after: tuple[int, str] | None = None
+        self,
+        scope: str,
+        limit: int,
+        after: tuple[int, str] | None = None,
+        *,
+        before: tuple[int, str] | None = None,
     ) -> Sequence[StoredFile]:
         """Files, the newest first."""
+        if before is not None:
+            where = "scope = ? AND (created, id) > (?, ?) ORDER BY created, id LIMIT ?"
+            return (await self._select(where, scope, *before, limit))[::-1]
         if after is None:
             return await self._select("scope = ? ORDER BY created DESC, id DESC LIMIT ?", scope, limit)
         where = "scope = ? AND (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?"

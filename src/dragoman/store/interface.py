@@ -59,9 +59,17 @@ class FileStore(Protocol):
         """A file's metadata, also for some time after its bytes have expired."""
 
     async def page(
-        self, scope: str, limit: int, after: tuple[int, str] | None = None
+        self,
+        scope: str,
+        limit: int,
+        after: tuple[int, str] | None = None,
+        *,
+        before: tuple[int, str] | None = None,
     ) -> Sequence[StoredFile]:
-        """Files, the newest first; `after` is the moment and the id of the last one before them."""
+        """Files, the newest first: those that follow `after`, or the last ones that precede `before`.
+
+        Both are the moment and the id of a file.
+        """
 
     async def some(self, scope: str, ids: Sequence[str]) -> Sequence[StoredFile]:
         """Those of the ids that are there, the newest first."""

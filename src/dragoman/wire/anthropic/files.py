@@ -25,7 +25,13 @@ class DeletedFile(msgspec.Struct, tag_field="type", tag="file_deleted"):
 
 
 class FilePage(msgspec.Struct, kw_only=True):
-    """A page of the list of files; `next_page` leads to the one after it."""
+    """A page of the list of files; `next_page` leads to the one after it.
+
+    Clients from before that cursor turn pages by `has_more` and the ids of the first and the last file.
+    """
 
     data: list[FileMetadata]
-    next_page: str | None
+    next_page: str | None = None
+    has_more: bool = False
+    first_id: str | None = None
+    last_id: str | None = None
