@@ -24,7 +24,7 @@ from tests.support.server_tools import WEB_SEARCH
 from tests.support.translation import SIGNER, assistant, tool, translated, user
 
 Round = list[ChatChunk]
-TOOLS = [WEB_SEARCH, tool("f")]
+TOOLS = [WEB_SEARCH, tool("f"), tool("web_search_mine")]
 END: Round = [text_chunk("end"), finish_chunk()]
 ENDS = [("stop", None)] * 4 + [
     ("tool_calls", None),
@@ -53,13 +53,13 @@ limits = st.builds(
 
 
 @st.composite
-def rounds(draw: st.DrawFn) -> Round:
-    """One answer of the engine; what is not whole ends in a way that allows it."""
+def rounds(draw: st.DrawFn, names: tuple[str, ...] = ("web_search", "f")) -> Round:
+    """One answer of the engine, with calls by these names; what is not whole ends in a way that allows it."""
     chunks: Round = []
     reason, matched = draw(st.sampled_from(ENDS))
     is_cut = reason in {"length", "content_filter"} or matched is not None
     for index in range(draw(st.integers(0, 5))):
-        kind = draw(st.sampled_from(["text", "thinking", "web_search", "f"]))
+        kind = draw(st.sampled_from(["text", "thinking", *names]))
         if kind in {"text", "thinking"}:
             chunks.append({"text": text_chunk, "thinking": thinking_chunk}[kind](draw(words)))
             continue
@@ -167,3 +167,58 @@ def test_results_follow_their_calls_each_once(said: list[Round], bounds: Limits)
     is_whole = message.stop_reason in {"end_turn", "tool_use", "pause_turn"}
     assert not is_whole or set(given) == set(ours)
     assert message.stop_reason != "pause_turn" or blocks[-1]["type"] == "web_search_tool_result"
+
+
+# Names that are like that of the tool that runs here, declared by the client or not at all.
+NAMES = ("web_search", "f", "web_search_mine", "Web_Search", "search", "never_declared")
+OURS = frozenset({"web_search"})
+
+
+def calls_in(content: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The type and the name of each block that is a call, whatever kind of one."""
+    return [(block["type"], block["name"]) for block in content if "name" in block]
+
+
+def calls_said(said: list[Round]) -> list[str]:
+    """The names that the engine called by, in order."""
+    return [
+        piece.function.name
+        for chunks in said
+        for chunk in chunks
+        for choice in chunk.choices
+        for piece in choice.delta.tool_calls or ()
+        if piece.function is not None and piece.function.name
+    ]
+
+
+@given(said=st.lists(rounds(NAMES), min_size=1, max_size=4), bounds=limits)
+@settings(max_examples=200)
+def test_no_name_of_a_tool_that_runs_here_reaches_the_client_as_a_tool_of_its_own(
+    said: list[Round], bounds: Limits
+) -> None:
+    message, prompts, _ = whole([*said, END], bounds)
+    stream = streamed([*said, END], bounds)
+    # as the client puts it together, as it is told in the stream, and as it comes whole
+    begun = [event["content_block"] for event in events(stream) if event["type"] == "content_block_start"]
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(message))
+    shown = [calls_in(begun), calls_in(made["content"]), calls_in(plain(delivered_stream(stream)))]
+    for calls in shown:
+        assert [kind for kind, name in calls if (kind == "server_tool_use") != (name in OURS)] == []
+        assert {kind for kind, _ in calls} <= {"server_tool_use", "tool_use"}
+    assert shown[0] == shown[1] == shown[2]
+    # they are the engine's calls, in its order, none made up and none by another name
+    left = iter(calls_said(said))
+    assert all(any(name == other for other in left) for _, name in shown[0])
+    # the client is asked to go on only where there is a call for it to answer
+    own = [name for kind, name in shown[0] if kind == "tool_use"]
+    assert message.stop_reason != "tool_use" or own
+    # and what is asked of the engine next answers calls of ours alone
+    for prompt in prompts[1:]:
+        called = {
+            call.id: call.function.name
+            for turn in prompt.messages
+            for call in turn.tool_calls or ()
+            if call.id
+        }
+        answered = [called[turn.tool_call_id] for turn in prompt.messages if turn.tool_call_id in called]
+        assert set(answered) <= OURS
