@@ -89,6 +89,18 @@ def test_every_tool_type_of_the_sdk_is_told_of() -> None:
     assert known == set(KNOWN_TOOLS)
 
 
+def test_a_type_of_tool_that_is_refused_is_no_difference_of_another_kind() -> None:
+    refused = [row.name for row in tables.TOOL_TYPES if row.effect == "refused"]
+    told = {
+        kind: row.kind
+        for kind in member(SDK["request"], "tools").objects
+        for row in DIFFERENCES
+        if row.explains(f"tool:{kind}", "missing")
+    }
+    said = {kind for kind in told if any(fnmatchcase(kind, pattern) for pattern in refused)}
+    assert said == {kind for kind in told if told[kind] == "refused"}
+
+
 def test_the_tables_agree_about_what_is_refused() -> None:
     refused = {row.name for row in tables.BLOCKS if row.effect == "refused"}
     lost = [

@@ -86,7 +86,7 @@ def test_a_member_that_must_be_there_is_compared(sdk: bool, ours: bool, found: l
 
 
 def test_a_row_explains_by_its_pattern() -> None:
-    row = Row("tool:bash_*", "missing", "not built yet", "")
+    row = Row("tool:bash_*", "missing", "refused", "")
     assert row.explains("tool:bash_20250124", "missing")
     assert not row.explains("tool:bash_20250124", "ours")
     assert not row.explains("xtool:bash_1", "missing")

@@ -16,7 +16,7 @@ from tests.oracle.shapes import UNTAGGED, Field, Shape
 _VALUED = ("stop_reason",)
 # Where the type of a thing may be missing, this one is meant.
 _ASSUMED = "custom"
-_UNUSED = frozenset({"no effect", "refused", "placement", "not built yet", "never sent"})
+_UNUSED = frozenset({"no effect", "refused", "placement", "never sent"})
 
 
 def places(root: str, shape: Shape) -> set[str]:

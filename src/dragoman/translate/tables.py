@@ -169,7 +169,7 @@ TOOL_TYPES: tuple[Row, ...] = (
     Row("computer_20250124", "translated", f"{_KNOWN} computer, with scroll, wait and held keys"),
     Row("computer_20251124", "translated", f"{_KNOWN} computer, with zoom where it is enabled"),
     Row("computer_toolset_*", "refused", "many tools under one name; declare computer_20251124"),
-    Row("browser_toolset_*", "refused", "many tools under one name, not translated yet"),
+    Row("browser_toolset_*", "refused", "many tools under one name; declare each tool as a custom one"),
     Row("web_search_*", "translated", "runs here where `server_tools` names a search or a folder"),
     Row("web_fetch_*", "translated", "runs here where `server_tools` allows it, or names a folder"),
     Row("code_execution_*", "refused", "runs on a server that has a sandbox"),
