@@ -233,7 +233,9 @@ DIFFERENCES: tuple[Row, ...] = (
     Row("event:error", "ours", "ours", "in API streams, in no SDK event type; the SDKs raise it"),
     Row("event:*.delta:citations_delta", "missing", "never sent", "engines cite nothing"),
     Row("event:*.delta:compaction_delta", "missing", "never sent", "nothing here writes compactions"),
-    Row("event:*.estimated_tokens", "missing", "never sent", "what engines count of thinking comes at the end"),
+    Row(
+        "event:*.estimated_tokens", "missing", "never sent", "what engines count of thinking comes at the end"
+    ),
     Row(
         "error:*.details",
         "ours",
@@ -244,18 +246,19 @@ DIFFERENCES: tuple[Row, ...] = (
     Row("error:request_too_large", "ours", "ours", "a 413 of the API, in no common SDK type"),
     Row("error:not_supported", "ours", "ours", "a 501: not to be had on this engine"),
     # --- models ---
-    Row("model.line=*", "missing", "never sent", "open models belong to no such line; always null"),
+    Row("model.line*", "missing", "never sent", "open models belong to no such line; always null"),
     Row("model.capabilities", "missing", "never sent", "engines do not say it in these terms; always null"),
     Row(
         "model.deprecated_at", "stricter", "never sent", "nobody announces that for open models; always null"
     ),
     Row("model.retires_at", "stricter", "never sent", "nobody announces that for open models; always null"),
     Row("model.allowed_fallback_models", "missing", "never sent", "there are no fallbacks"),
+    Row("model_page.object", "ours", "ours", "the key of OpenAI clients, in the same list"),
     Row("model.object", "ours", "ours", "the key of OpenAI clients, in the same objects"),
     Row("model.created", "ours", "ours", "the key of OpenAI clients, in the same objects"),
     Row("model.owned_by", "ours", "ours", "the key of OpenAI clients, in the same objects"),
     # --- files ---
-    Row("file.scope:session", "missing", "never sent", "no session owns files here; always null"),
+    Row("file.scope*", "missing", "never sent", "no session owns files here; always null"),
     # --- batches ---
     Row("batches.requests[].params", "opaque", "read later", "each is a whole request, read when it runs"),
     Row("batches.user_profile_id", "missing", "lenient", "a header of that name has no effect either"),

@@ -7,12 +7,19 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from dragoman.wire.anthropic.batches import BatchCreate, BatchLine, DeletedMessageBatch, MessageBatch
+from dragoman.server.messages import ManagedTokenCount
+from dragoman.wire.anthropic.batches import (
+    BatchCreate,
+    BatchLine,
+    BatchPage,
+    DeletedMessageBatch,
+    MessageBatch,
+)
 from dragoman.wire.anthropic.blocks import CacheControl
 from dragoman.wire.anthropic.errors import ErrorEnvelope
 from dragoman.wire.anthropic.events import StreamEvent
-from dragoman.wire.anthropic.files import DeletedFile, FileMetadata
-from dragoman.wire.anthropic.models import ModelInfo, TokenCount
+from dragoman.wire.anthropic.files import DeletedFile, FileMetadata, FilePage
+from dragoman.wire.anthropic.models import ModelInfo, ModelPage
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest, Tool
 from dragoman.wire.anthropic.response import MessageOut
 from tests.oracle.shapes import Field, Shape, merged, tagged
@@ -22,13 +29,16 @@ SENT: dict[str, Any] = {
     "message": MessageOut,
     "event": StreamEvent,
     "error": ErrorEnvelope,
-    "token_count": TokenCount,
+    "token_count": ManagedTokenCount,
     "model": ModelInfo,
     "file": FileMetadata,
     "deleted_file": DeletedFile,
     "batch": MessageBatch,
     "deleted_batch": DeletedMessageBatch,
     "batch_line": BatchLine,
+    "model_page": ModelPage,
+    "file_page": FilePage,
+    "batch_page": BatchPage,
 }
 # Structs whose `type` is not looked at, or may be missing: here they stand for this one.
 ASSUMED_TAGS: dict[type, str] = {CacheControl: "ephemeral", Tool: "custom"}

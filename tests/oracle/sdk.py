@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import typing_extensions
+from anthropic.pagination import SyncPage, SyncPageCursor
 from anthropic.types import (
     DeletedFile,
     FileMetadata,
@@ -25,6 +26,7 @@ from anthropic.types.beta import (
     BetaDeletedFile,
     BetaFileMetadata,
     BetaMessage,
+    BetaMessageTokensCount,
     BetaModelInfo,
     BetaRawMessageStreamEvent,
 )
@@ -68,7 +70,7 @@ def sdk_shapes() -> dict[str, Shape]:
         "message": merged(map(shape_of, (Message, BetaMessage))),
         "event": merged(map(shape_of, (RawMessageStreamEvent, BetaRawMessageStreamEvent))),
         "error": merged(map(shape_of, (ErrorResponse, BetaErrorResponse))),
-        "token_count": shape_of(MessageTokensCount),
+        "token_count": merged(map(shape_of, (MessageTokensCount, BetaMessageTokensCount))),
         "model": merged(map(shape_of, (ModelInfo, BetaModelInfo))),
         "file": merged(map(shape_of, (FileMetadata, BetaFileMetadata))),
         "batches": merged(map(shape_of, (batch.BatchCreateParams, beta_batch.BatchCreateParams))),
@@ -78,6 +80,9 @@ def sdk_shapes() -> dict[str, Shape]:
             map(shape_of, (MessageBatchIndividualResponse, BetaMessageBatchIndividualResponse))
         ),
         "deleted_file": merged(map(shape_of, (DeletedFile, BetaDeletedFile))),
+        "model_page": merged(map(shape_of, (SyncPage[ModelInfo], SyncPage[BetaModelInfo]))),
+        "file_page": merged(map(shape_of, (SyncPageCursor[FileMetadata], SyncPageCursor[BetaFileMetadata]))),
+        "batch_page": merged(map(shape_of, (SyncPage[MessageBatch], SyncPage[BetaMessageBatch]))),
     }
 
 

@@ -16,6 +16,9 @@ from tests.oracle.walk import covers, places, told, used
 GOLDEN = Path(__file__).parent.parent / "golden"
 SDK = sdk_shapes()
 TOLD = list(told())
+# The roots that have a test of their own.
+TOLD_ABOVE = {"request", "message", "event", "error"}
+ENDPOINTS = sorted(SDK.keys() - TOLD_ABOVE - {"count"})
 
 
 def untold(wanted: set[str], shown: set[str]) -> list[str]:
@@ -64,6 +67,34 @@ def test_every_place_of_an_event_and_an_error_has_a_golden_stream_or_a_row(root:
     # The message of a stream's start is an answer: the test above tells of it.
     wanted = {place for place in places(root, shape) if not place.startswith("message")}
     assert untold(wanted, set().union(*shown)) == []
+
+
+@pytest.mark.parametrize("root", ENDPOINTS)
+def test_every_place_of_another_endpoint_has_a_golden_file_or_a_row(root: str) -> None:
+    own = [used(root, SDK[root], value) for value in decoded(f"endpoints/{root}.*.json")]
+    assert own != []
+    # What stands in a page, or in a line of results, has files of its own.
+    shown = set().union(
+        *(
+            used(other, SDK[other], value)
+            for other in ENDPOINTS
+            for value in decoded(f"endpoints/{other}.*.json")
+        )
+    )
+    told_above = set().union(*(places(name, SDK[name]) for name in TOLD_ABOVE))
+    assert untold(places(root, SDK[root]) - told_above, shown) == []
+
+
+def test_a_count_takes_what_a_request_takes() -> None:
+    taken = {
+        f"request{place.removeprefix('count')}" if place.startswith("count") else place
+        for place in places("count", SDK["count"])
+    }
+    assert sorted(taken - places("request", SDK["request"])) == []
+
+
+def test_every_golden_file_of_an_endpoint_belongs_to_a_root() -> None:
+    assert {path.name.split(".")[0] for path in GOLDEN.glob("endpoints/*")} == set(ENDPOINTS)
 
 
 # --- the walk itself ---

@@ -13,7 +13,7 @@ from tests.oracle.differences import DIFFERENCES
 from tests.oracle.shapes import UNTAGGED, Field, Shape
 
 # The literals of these fields are places too: each is a thing that an answer can say.
-_VALUED = ("stop_reason",)
+_VALUED = ("stop_reason", "processing_status")
 # Where the type of a thing may be missing, this one is meant.
 _ASSUMED = "custom"
 _UNUSED = frozenset({"no effect", "refused", "placement", "never sent"})
