@@ -258,6 +258,9 @@ DIFFERENCES: tuple[Row, ...] = (
     Row("model.created", "ours", "ours", "the key of OpenAI clients, in the same objects"),
     Row("model.owned_by", "ours", "ours", "the key of OpenAI clients, in the same objects"),
     # --- files ---
+    Row("file_page.has_more", "ours", "ours", "for clients that turn pages by ids, as lists of batches are"),
+    Row("file_page.first_id", "ours", "ours", "for clients that turn pages by ids, as lists of batches are"),
+    Row("file_page.last_id", "ours", "ours", "for clients that turn pages by ids, as lists of batches are"),
     Row("file.scope*", "missing", "never sent", "no session owns files here; always null"),
     # --- batches ---
     Row("batches.requests[].params", "opaque", "read later", "each is a whole request, read when it runs"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -83,10 +82,6 @@ def _shown(name: str) -> str:
     return "prompt" if name == "messages" else f"`{name}`"
 
 
-# Recorded answers of real servers with a thinking model: what they count.
-_RECORDED: dict[str, list[Any]] = msgspec.json.decode(
-    (Path(__file__).parent.parent / "unit/wire/engine_chunks.json").read_bytes()
-)["chunks"]
 _NO, _YES = "no", "yes"
 
 
@@ -107,22 +102,8 @@ def abilities(engine: str) -> dict[str, str]:
         "system turns in place": _word(can.system_in_place, no="as reminders in user turns"),
         "`message_start`'s input count": "the engine's" if can.early_usage else "an estimate",
         "`stop_sequence`": "the engine says which" if can.matched_stop else "matched here",
-        **_counts(engine),
     }
 
 
 def _word(can: bool, no: str = _NO) -> str:
     return _YES if can else no
-
-
-def _counts(engine: str) -> dict[str, str]:
-    """Which details of the usage the recorded answers of an engine hold."""
-    said = _RECORDED.get(engine)
-    details = {
-        "`cache_read_input_tokens`": "prompt_tokens_details",
-        "`output_tokens_details`": "completion_tokens_details",
-    }
-    if said is None:
-        return dict.fromkeys(details, "where the answer says so")
-    usage = [chunk["usage"] for chunk in said if chunk.get("usage")][-1]
-    return {name: _word(bool(usage.get(key)), no="where the answer says so") for name, key in details.items()}

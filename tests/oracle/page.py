@@ -10,6 +10,7 @@ from dragoman.translate import tables
 from tests.oracle import answers, matrix
 from tests.oracle.differences import DIFFERENCES
 from tests.oracle.examples import ELSEWHERE, EXAMPLES
+from tests.oracle.produced import found as produced_by
 
 ENGINES = Path(__file__).with_name("engines.toml")
 
@@ -41,8 +42,27 @@ def _abilities() -> str:
     return table(["what", *matrix.ENGINES.values()], lines)
 
 
-def _parts(rows: Iterable[answers.Part]) -> str:
-    return table(["name", "what it holds"], ([f"`{row.name}`", row.what] for row in rows))
+def _parts(kind: str) -> str:
+    """What each part of an answer holds, and what of each engine's answer it is made of."""
+    head = ["name", "here", *matrix.ENGINES.values(), "what it holds"]
+    lines = (
+        [f"`{part.name}`", part.here, *(produced(kind, part, engine) for engine in matrix.ENGINES), part.what]
+        for part in answers.KINDS[kind]
+    )
+    return table(head, lines)
+
+
+def produced(kind: str, part: answers.Part, engine: str) -> str:
+    """In one cell: what of an engine's answer a part comes from, or why it never does."""
+    if part.here in {"made here", "never"}:
+        return part.here
+    thing = f"{kind}:{part.name}"
+    found = produced_by(engine)
+    if not found.sources.get(thing):
+        return f"no: {answers.ABSENT[thing, engine]}"
+    if found.matches_here and part.name == "stop_sequence":
+        return matrix.HERE
+    return ", ".join(f"`{source}`" for source in found.sources[thing])
 
 
 def _differences() -> str:
@@ -65,12 +85,13 @@ PARTS: dict[str, Callable[[], str]] = {
     "compat-blocks": lambda: _effects(tables.BLOCKS, "block"),
     "compat-sources": lambda: _effects(tables.SOURCES, "source"),
     "compat-block-fields": lambda: _effects(tables.BLOCK_FIELDS, "block field"),
-    "compat-message": lambda: _parts(answers.MESSAGE),
-    "compat-usage": lambda: _parts(answers.USAGE),
-    "compat-stop-reasons": lambda: _parts(answers.STOP_REASONS),
-    "compat-answer-blocks": lambda: _parts(answers.BLOCKS),
-    "compat-events": lambda: _parts(answers.EVENTS),
-    "compat-errors": lambda: _parts(answers.ERRORS),
+    "compat-message": lambda: _parts("message"),
+    "compat-usage": lambda: _parts("usage"),
+    "compat-stop-reasons": lambda: _parts("stop_reason"),
+    "compat-answer-blocks": lambda: _parts("block"),
+    "compat-events": lambda: _parts("event"),
+    "compat-deltas": lambda: _parts("delta"),
+    "compat-errors": lambda: _parts("error"),
     "compat-differences": _differences,
     "compat-engines": _engines,
     "compat-abilities": _abilities,

@@ -55,6 +55,7 @@ MESSAGE = OURS["message"]
         (answers.STOP_REASONS, set(member(MESSAGE, "stop_reason", tag="message").literals)),
         (answers.BLOCKS, set(member(MESSAGE, "content", tag="message").objects)),
         (answers.EVENTS, set(OURS["event"].objects)),
+        (answers.DELTAS, set(member(OURS["event"], "delta", tag="content_block_delta").objects)),
         (answers.ERRORS, set(get_args(ErrorType))),
     ],
 )
