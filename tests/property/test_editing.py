@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dragoman.service.editing import edited
@@ -77,7 +77,13 @@ def test_the_same_history_is_always_edited_in_the_same_way(steps: list[Any], edi
     assert msgspec.json.encode(once) == msgspec.json.encode(again)
 
 
+def _in_steps_of_12() -> list[Any]:
+    """An edit whose first step ends at the first of two results."""
+    return [tool_uses(trigger=0, keep=0, clear_at_least=12, clear_tool_inputs=None, exclude_tools=None)]
+
+
 @given(st.lists(_STEP, max_size=12), _EDITS.filter(lambda edits: not _counts(edits)))
+@example([("use", "read", "", 46), ("use", "read", "", 2)], _in_steps_of_12())
 def test_what_was_edited_has_nothing_left_to_clear(steps: list[Any], edits: list[Any]) -> None:
     once = after(request(history(steps), *edits))
     assert msgspec.json.encode(after(once).messages) == msgspec.json.encode(once.messages)

@@ -169,10 +169,13 @@ def _tool_uses_cleared(edit: ClearToolUses, request: CountTokensRequest) -> Clea
 
 
 def _stays(use: _Use, excluded: set[str]) -> bool:
-    """Whether a result is never cleared: what loads a tool has to stand, or the tool could not be called."""
+    """Whether a result is never cleared: what loads a tool has to stand, or the tool could not be called.
+
+    One that was cleared already, in a history that the client edited by itself, has nothing more to give.
+    """
     content = use.result.content
     loads = isinstance(content, list) and any(isinstance(block, ToolReferenceBlock) for block in content)
-    return loads or use.call.name in excluded
+    return loads or content == CLEARED or use.call.name in excluded
 
 
 def _uses(messages: Sequence[Message]) -> Iterator[_Use]:
