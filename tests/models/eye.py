@@ -8,10 +8,11 @@ the prompt, cost their time and are counted. The same seed gives the same bytes.
 from __future__ import annotations
 
 import random
-import struct
 from array import array
 from math import prod
 from pathlib import Path
+
+from tests.support.gguf import write_gguf
 
 TOKENS = 16
 """What one image takes in the prompt."""
@@ -20,7 +21,6 @@ _PATCH = 14
 _SIDE = 56
 _WIDTH, _INNER, _LAYERS = 32, 64, 2
 _PARROT_WIDTH = 128
-_ALIGNED = 32
 _F32 = 0
 
 _META: dict[str, str | bool | int | float | list[float]] = {
@@ -46,17 +46,12 @@ _META: dict[str, str | bool | int | float | list[float]] = {
 def write_eye(path: Path, *, width: int = _PARROT_WIDTH) -> Path:
     """The file, for a model of some width."""
     chance = random.Random(0)
-    head = bytearray()
-    body = bytearray()
-    shapes = _shapes(width)
-    for name, value in {**_META, "clip.vision.projection_dim": width}.items():
-        head += _text(name) + _value(value)
-    for name, shape in shapes.items():
-        head += _text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, _F32, len(body))
-        body += array("f", (chance.gauss(0, 0.3) for _ in range(prod(shape)))).tobytes()
-        body += bytes(-len(body) % _ALIGNED)
-    start = b"GGUF" + struct.pack("<IQQ", 3, len(shapes), len(_META)) + head
-    path.write_bytes(start + bytes(-len(start) % _ALIGNED) + body)
+    write_gguf(
+        path,
+        {**_META, "clip.vision.projection_dim": width},
+        _shapes(width),
+        lambda shape: array("f", (chance.gauss(0, 0.3) for _ in range(prod(shape)))).tobytes(),
+    )
     return path
 
 
@@ -76,21 +71,3 @@ def _shapes(width: int) -> dict[str, tuple[int, ...]]:
     for name, (inputs, outputs) in layers.items():
         shapes |= {f"{name}.weight": (inputs, outputs), f"{name}.bias": (outputs,)}
     return shapes
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def _value(value: str | bool | int | float | list[float]) -> bytes:
-    """A value behind the number of its type."""
-    if isinstance(value, bool):
-        return struct.pack("<I?", 7, value)
-    if isinstance(value, int):
-        return struct.pack("<II", 4, value)
-    if isinstance(value, float):
-        return struct.pack("<If", 6, value)
-    if isinstance(value, str):
-        return struct.pack("<I", 8) + _text(value)
-    return struct.pack(f"<IIQ{len(value)}f", 9, 6, len(value), *value)
