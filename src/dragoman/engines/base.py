@@ -7,9 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from dragoman.errors import DragomanError, EngineConfigurationError, OverloadedError
+from dragoman.engines.control import EngineControl
+from dragoman.errors import DragomanError, EngineConfigurationError, NotSupportedError, OverloadedError
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from dragoman.wire.tokens import TokenChunk, TokenRequest
 
 HealthStatus = Literal["ok", "loading", "unreachable", "failed", "misconfigured"]
 # What a client reads when it is our settings that an engine does not accept.
@@ -65,6 +67,51 @@ class ChatStream(ABC):
         """Stops the engine's work on this answer and frees the connection."""
 
 
+class TokenStream(ABC):
+    """A running answer as token ids: an async iterator of chunks, one for each read from the engine.
+
+    It ends after the chunk with the finish reason; one that ends before raises `EngineFaultError`. `aclose`
+    and `engine` are as for a `ChatStream`.
+    """
+
+    engine: str
+
+    def __aiter__(self) -> TokenStream:
+        """The stream itself."""
+        return self
+
+    @abstractmethod
+    async def __anext__(self) -> TokenChunk:
+        """What the next read adds."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stops the engine's work on this answer and frees the connection."""
+
+
+class RelayedAnswer(ABC):
+    """An engine's own answer to a body of its own API, passed on as it is: an iterator of pieces of bytes.
+
+    Refusals are raised before; `content_type` is that of the engine. A connection that ends before
+    its time raises `EngineFaultError`.
+    """
+
+    engine: str
+    content_type: str
+
+    def __aiter__(self) -> RelayedAnswer:
+        """The answer itself."""
+        return self
+
+    @abstractmethod
+    async def __anext__(self) -> bytes:
+        """The next bytes, at least one."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stops the engine's work on this answer and frees the connection."""
+
+
 class InferenceEngine(ABC):
     """One engine, or many that look like one. All calls raise `DragomanError`s only.
 
@@ -99,6 +146,23 @@ class InferenceEngine(ABC):
     @abstractmethod
     async def count_tokens(self, request: ChatRequest) -> int:
         """Tokens of the prompt, by the engine's own template and tokenizer; else `NotSupportedError`."""
+
+    async def render(self, request: ChatRequest) -> list[int]:
+        """The token ids of a request's prompt, with the start of the answer; else `NotSupportedError`."""
+        raise NotSupportedError(f"the engine {self.name} does not render prompts")
+
+    async def stream_tokens(self, request: TokenRequest) -> TokenStream:
+        """The answer to token ids as token ids; returns and raises as `stream_chat_completion`."""
+        raise NotSupportedError(f"the engine {self.name} takes no token ids")
+
+    async def relay(self, path: str, body: bytes, placement_key: str | None = None) -> RelayedAnswer:
+        """The engine's answer to a body (JSON) of its OpenAI API, at `path` ("/v1/completions", say)."""
+        raise NotSupportedError(f"the engine {self.name} has no {path}")
+
+    @property
+    def control(self) -> EngineControl:
+        """The control plane; an engine without one says so on each call."""
+        return EngineControl(self.name)
 
     @abstractmethod
     async def health(self) -> EngineHealth:

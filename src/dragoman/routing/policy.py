@@ -43,11 +43,13 @@ def common(capabilities: Sequence[EngineCapabilities]) -> EngineCapabilities:
     able = {
         name: all(getattr(one, name) for one in capabilities)
         for name in EngineCapabilities.__struct_fields__
-        if name not in {"context_length", "reasoning"}
+        if name not in {"context_length", "reasoning", "raw_format"}
     }
+    formats = {one.raw_format for one in capabilities}
     return EngineCapabilities(
         context_length=min(lengths, default=None),
         # thinking that may come must be expected
         reasoning=any(one.reasoning for one in capabilities),
+        raw_format=formats.pop() if len(formats) == 1 else "",
         **able,
     )

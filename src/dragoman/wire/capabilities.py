@@ -11,7 +11,9 @@ class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     context_length: tokens of prompt and answer together. fills_context: without `max_tokens` the engine
     goes on to the end of the context. matched_stop: the engine says which stop string ended the answer.
     early_usage: the prompt's token count comes with the first chunk. unlisted_tools: the engine can be told
-    of tools that the head of its prompt does not show.
+    of tools that the head of its prompt does not show. token_ids: it tells the ids of what it read and
+    sampled. token_door: it takes ids as a prompt. raw_format: how the model spells thinking and calls in its
+    raw text, a name in `translate/parsers`; "" where it is not known.
 
     What the chat template takes, each alone: system_at_head: a system turn as the first one.
     system_in_place: system turns after that. user_after_result: a user turn right behind a result.
@@ -42,3 +44,4 @@ class EngineCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool = False
     token_ids: bool = False
     token_door: bool = False
+    raw_format: str = ""

@@ -111,8 +111,9 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     """One neutral request. Nothing in it has an engine's spelling; None means "not said".
 
     `max_tokens` None lets the engine fill the context. `continue_final` asks to go on with the last
-    (assistant) message. `schema_places` says where the schemas of strict tools stand in the client's
-    request, by the tools' names. It, `placement_key` and `request_id` never travel to the engine.
+    (assistant) message. `return_token_ids` asks for the ids of prompt and answer, where the engine has
+    them (capability `token_ids`). `schema_places` says where the schemas of strict tools stand in the
+    client's request, by the tools' names. It, `placement_key` and `request_id` never travel to the engine.
 
     The tools change along a conversation, the head of the prompt does not: it shows `tools`. `hidden_tools`
     are the deferred ones, which it never shows. `loaded_tools` can be called besides: the messages show
@@ -135,6 +136,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     reasoning: Reasoning = Reasoning()
     response_format: JsonFormat | None = None
     continue_final: bool = False
+    return_token_ids: bool = False
     schema_places: dict[str, str] = {}
     placement_key: str | None = None
     request_id: str = ""
@@ -217,22 +219,30 @@ class ChatDelta(msgspec.Struct, gc=False):
 
 
 class ChunkChoice(msgspec.Struct, gc=False):
-    """One choice of a chunk. `matched_stop` is the string that ended the answer, where the engine says so."""
+    """One choice of a chunk. `matched_stop` is the string that ended the answer, where the engine says so.
+
+    `token_ids` are those sampled since the last chunk, where they were asked for.
+    """
 
     delta: ChatDelta = msgspec.field(default_factory=ChatDelta)
     index: int = 0
     finish_reason: str | None = None
     matched_stop: str | int | None = None
     stop_reason: str | int | None = None
+    token_ids: list[int] | None = None
 
 
 class ChatChunk(msgspec.Struct, gc=False):
-    """One event of a stream; a chunk without choices may carry the usage."""
+    """One event of a stream; a chunk without choices may carry the usage.
+
+    `prompt_token_ids` stand in the first chunk, where they were asked for.
+    """
 
     choices: list[ChunkChoice] = []
     usage: ChatUsage | None = None
     id: str = ""
     model: str = ""
+    prompt_token_ids: list[int] | None = None
 
 
 class ChatAnswer(msgspec.Struct):
