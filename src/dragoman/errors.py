@@ -13,12 +13,14 @@ class DragomanError(Exception):
     same request id, and must not hold content; `log_content` may, and goes there at the level debug only.
     `details` is the envelope's `error.details` (`error_code` is added from the class or the argument).
     `retry_after` is in seconds. `should_retry` becomes the `x-should-retry` header when it is not None.
+    `is_counted`: the metrics know of it already.
     """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "api_error"
     default_error_code: ClassVar[str | None] = None
     default_should_retry: ClassVar[bool | None] = None
+    is_counted = False
 
     def __init__(
         self,
@@ -216,6 +218,10 @@ class ApiError(DragomanError):
 
 class EngineFaultError(ApiError):
     """500: the engine failed or said something that is no legal answer."""
+
+
+class EngineLostError(EngineFaultError):
+    """500: the connection to the engine ended before its answer did."""
 
 
 class EngineConfigurationError(ApiError):

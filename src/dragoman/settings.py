@@ -30,7 +30,8 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an
     environment variable that holds the key, so that it need not stand in a file. `aids` names a model of
-    the catalogue: a llama.cpp server that serves it gets its prompt aids.
+    the catalogue: a llama.cpp server that serves it gets its prompt aids. max_requests: running there at a
+    time (0: no bound); more wait.
     """
 
     url: HttpUrl
@@ -40,6 +41,7 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     models: tuple[str, ...] = ()
     dialect: Dialect = "auto"
     aids: str = ""
+    max_requests: Count = 0
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +151,28 @@ class ServerTools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_rounds: Annotated[int, Meta(ge=1)] = 10
 
 
+class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens when an engine fails, is full, or is paused.
+
+    retries: engines on which a call is tried after the first. retry_share: retries for each call, over time.
+    retry_wait: the longest delay that a call waits for because an engine asks for it. breaker_failures: in a
+    row, after which an engine gets no calls while others can take them, for breaker_seconds. queue: calls
+    that wait while all engines are full, and queue_seconds how long; more get 529. pause_seconds: how long
+    a call waits while generation is paused. continuation: whether an answer that an engine leaves in the
+    middle goes on at another.
+    """
+
+    retries: Count = 2
+    retry_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    retry_wait: Seconds = 5.0
+    breaker_failures: Annotated[int, Meta(ge=1)] = 5
+    breaker_seconds: Seconds = 10.0
+    queue: Count = 1024
+    queue_seconds: Seconds = 60.0
+    pause_seconds: Seconds = 600.0
+    continuation: bool = True
+
+
 class LocalEngine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The embedded engine.
 
@@ -209,6 +233,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batches: Batches = Batches()
     threads: Threads = Threads()
     server_tools: ServerTools = ServerTools()
+    routing: Routing = Routing()
 
     def __post_init__(self) -> None:
         """Refuses a door that would stand open by mistake."""
@@ -314,7 +339,18 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, dict[str, A
 
 
 _TABLES = frozenset(
-    {"timeouts", "limits", "local", "documents", "fetch", "files", "batches", "threads", "server_tools"}
+    {
+        "timeouts",
+        "limits",
+        "local",
+        "documents",
+        "fetch",
+        "files",
+        "batches",
+        "threads",
+        "server_tools",
+        "routing",
+    }
 )
 _JSON_FIELDS = frozenset({"api_keys", "engines", "aliases"})
 _LIST_FIELDS = frozenset({"allowed_hosts", "cors_origins"})

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from dragoman import __version__
-from dragoman.routing import client as client_module
+from dragoman.routing import fleet as fleet_module
 from tests.server.conftest import Serve
 from tests.server.http import REQUEST, STREAMED, ask, error_of, eventually, names_of
 
@@ -70,7 +70,7 @@ def test_clients_may_probe(serve: Serve, method: str, path: str) -> None:
 
 
 def test_health_and_readiness(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "CALM_INTERVAL", 0.02)
+    monkeypatch.setattr(fleet_module, "CALM_INTERVAL", 0.02)
     served = serve(api_keys={"me": "k"})
     assert httpx.get(f"{served.url}/health").json() == {"status": "ok"}
     assert httpx.get(f"{served.url}/ready").json() == {"status": "ok"}

@@ -130,15 +130,17 @@ def test_an_error_in_the_first_read_still_has_its_status(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "kind"),
+    ("steps", "kind", "cause"),
     [
-        ([Fail(OverloadedError("full now"))], "overloaded_error"),
-        ([Cut()], "api_error"),
-        ([], "api_error"),
+        ([Fail(OverloadedError("full now"))], "overloaded_error", "overloaded"),
+        ([Cut()], "api_error", "lost"),
+        ([], "api_error", "api_error"),
     ],
     ids=["error", "cut", "no finish reason"],
 )
-def test_a_later_error_is_the_last_event(serve: Serve, steps: list[Fail | Cut], kind: str) -> None:
+def test_a_later_error_is_the_last_event(
+    serve: Serve, steps: list[Fail | Cut], kind: str, cause: str
+) -> None:
     served = serve([Script(steps=[text_chunk("So far"), *steps])])
     response = ask(served.url, STREAMED)
     events = events_of(response.content)
@@ -148,7 +150,7 @@ def test_a_later_error_is_the_last_event(serve: Serve, steps: list[Fail | Cut], 
     assert (last["type"], last["error"]["type"]) == ("error", kind)
     assert last["request_id"] == response.headers["request-id"]
     metrics = httpx.get(f"{served.url}/metrics").text
-    assert f'dragoman_engine_errors_total{{cause="{kind}",engine="scripted"}} 1.0' in metrics
+    assert f'dragoman_engine_errors_total{{cause="{cause}",engine="scripted"}} 1.0' in metrics
 
 
 def test_a_refusal_after_the_head_is_an_event(serve: Serve) -> None:

@@ -11,7 +11,7 @@ from dragoman.engines.control import EngineControl
 from dragoman.errors import DragomanError, EngineConfigurationError, NotSupportedError, OverloadedError
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
-from dragoman.wire.tokens import TokenChunk, TokenRequest
+from dragoman.wire.tokens import RelayRequest, TokenChunk, TokenRequest
 
 HealthStatus = Literal["ok", "loading", "unreachable", "failed", "misconfigured"]
 # What a client reads when it is our settings that an engine does not accept.
@@ -116,12 +116,14 @@ class InferenceEngine(ABC):
     """One engine, or many that look like one. All calls raise `DragomanError`s only.
 
     Cancelling a call (task cancellation) cancels the engine's work. `named_models`: what the settings say
-    that it serves, known before it answers. `secret`: its key, which nothing may show.
+    that it serves, known before it answers. `secret`: its key, which nothing may show. `max_requests`: how
+    many calls it may be given at a time (0: no bound).
     """
 
     name: str
     named_models: tuple[str, ...] = ()
     secret: str = ""
+    max_requests: int = 0
 
     async def start(self) -> None:
         """Makes the engine ready: connects, loads, finds the dialect. Called once."""
@@ -155,9 +157,9 @@ class InferenceEngine(ABC):
         """The answer to token ids as token ids; returns and raises as `stream_chat_completion`."""
         raise NotSupportedError(f"the engine {self.name} takes no token ids")
 
-    async def relay(self, path: str, body: bytes, placement_key: str | None = None) -> RelayedAnswer:
-        """The engine's answer to a body (JSON) of its OpenAI API, at `path` ("/v1/completions", say)."""
-        raise NotSupportedError(f"the engine {self.name} has no {path}")
+    async def relay(self, request: RelayRequest) -> RelayedAnswer:
+        """The engine's own answer to a request of its OpenAI API; returns when it began to answer."""
+        raise NotSupportedError(f"the engine {self.name} has no {request.path}")
 
     @property
     def control(self) -> EngineControl:

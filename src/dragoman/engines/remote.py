@@ -27,7 +27,7 @@ from dragoman.engines.dialects.errors import (
 from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.transport import Transport, engine_root, read_whole, refusal
-from dragoman.engines.whole import as_chunk, fold
+from dragoman.engines.whole import WholeStream, as_chunk, fold
 from dragoman.errors import (
     DragomanError,
     EngineFaultError,
@@ -59,6 +59,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self.secret = _key(entry)
         self.name = entry.name or urlsplit(root).netloc
         self.named_models = entry.models
+        self.max_requests = entry.max_requests
         self._entry = entry
         self._timeouts = timeouts or Timeouts()
         self._transport = Transport(root, self.secret, self._timeouts, limits or Limits())
@@ -319,25 +320,6 @@ class RemoteInferenceEngine(InferenceEngine):
         self._capabilities.clear()
         self._without_effort.clear()
         self._replies.clear()
-
-
-class WholeStream(ChatStream):
-    """A whole answer in the place of a stream: one batch."""
-
-    def __init__(self, engine: str, batch: list[ChatChunk]) -> None:
-        self.engine = engine
-        self._batch: list[ChatChunk] | None = batch
-
-    async def __anext__(self) -> list[ChatChunk]:
-        """The one batch."""
-        if self._batch is None:
-            raise StopAsyncIteration
-        batch, self._batch = self._batch, None
-        return batch
-
-    async def aclose(self) -> None:
-        """The engine is done already."""
-        self._batch = None
 
 
 def _without_effort(request: ChatRequest) -> ChatRequest:

@@ -13,7 +13,7 @@ from dragoman.engines.dialects.base import NO_ERROR, Dialect, WireChunk
 from dragoman.engines.dialects.errors import error_in_body, error_in_stream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.transport import Watch
-from dragoman.errors import DragomanError, EngineFaultError
+from dragoman.errors import DragomanError, EngineLostError
 from dragoman.wire.openai import ChatChunk
 
 # What follows `[DONE]` is an empty last piece, on its way already; the connection is of no use without it.
@@ -133,7 +133,7 @@ class RemoteStream(ChatStream):
             self._is_done = self._has_finish and self._dialect.omits_done
             if not self._is_done:
                 detail = "the stream ended without [DONE]"
-                self._fault = EngineFaultError("the engine's answer ended early", log_detail=detail)
+                self._fault = EngineLostError("the engine's answer ended early", log_detail=detail)
         return batch
 
     async def _finish(self) -> None:

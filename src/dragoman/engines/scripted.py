@@ -35,7 +35,13 @@ from dragoman.engines.scripts import (
 )
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.whole import fold
-from dragoman.errors import DragomanError, EngineFaultError, NotSupportedError, PromptTooLongError
+from dragoman.errors import (
+    DragomanError,
+    EngineFaultError,
+    EngineLostError,
+    NotSupportedError,
+    PromptTooLongError,
+)
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import (
     ChatChunk,
@@ -230,7 +236,7 @@ class ScriptedStream(ChatStream):
         if isinstance(step, Fail):
             raise step.error
         if isinstance(step, Cut):
-            raise EngineFaultError(
+            raise EngineLostError(
                 "the engine's answer ended early", log_detail="the script cut the connection"
             )
         seconds = step.seconds if isinstance(step, Delay) else None
@@ -294,7 +300,9 @@ def count_words(request: ChatRequest) -> int:
         for part in message.content
     )
     words = sum(len(_WORD.findall(text)) for text in (*texts, *tools))
-    return words + len(request.messages) + 85 * images + 1
+    # a turn that is continued is its own beginning of the answer
+    begun = len(request.messages) + (not request.continue_final)
+    return words + begun + 85 * images
 
 
 _WORD = re.compile(r"\w+|[^\w\s]")

@@ -20,6 +20,7 @@ from dragoman.engines.dialects.errors import error_of_reply
 from dragoman.errors import (
     DragomanError,
     EngineFaultError,
+    EngineLostError,
     EngineTimeoutError,
     OverloadedError,
     SettingsError,
@@ -229,7 +230,7 @@ class Watch:
             if self.expired:
                 detail = f"no byte from the engine for {self._limit} s"
                 raise EngineTimeoutError("the engine stopped answering", log_detail=detail) from error
-            raise EngineFaultError(
+            raise EngineLostError(
                 "the engine's answer ended early", log_detail=type(error).__name__, log_content=str(error)
             ) from error
         finally:
@@ -320,7 +321,7 @@ def error_of_client(error: Exception) -> DragomanError:
     if isinstance(error, TimeoutError):
         return EngineTimeoutError("the engine did not answer in time", log_detail=detail)
     message = "the engine closed the connection without an answer"
-    return EngineFaultError(message, log_detail=detail, log_content=str(error))
+    return EngineLostError(message, log_detail=detail, log_content=str(error))
 
 
 def _body(data: bytes) -> bytes | io.BytesIO:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dragoman.engines.base import ChatStream
 from dragoman.wire.openai import (
     ChatAnswer,
     ChatChoice,
@@ -107,3 +108,22 @@ def as_chunk(completion: ChatCompletion) -> ChatChunk:
     )
     piece = ChunkChoice(delta=delta, finish_reason=choice.finish_reason, matched_stop=choice.matched_stop)
     return ChatChunk(choices=[piece], usage=completion.usage, id=completion.id, model=completion.model)
+
+
+class WholeStream(ChatStream):
+    """A whole answer in the place of a stream: one batch."""
+
+    def __init__(self, engine: str, batch: list[ChatChunk]) -> None:
+        self.engine = engine
+        self._batch: list[ChatChunk] | None = batch
+
+    async def __anext__(self) -> list[ChatChunk]:
+        """The one batch."""
+        if self._batch is None:
+            raise StopAsyncIteration
+        batch, self._batch = self._batch, None
+        return batch
+
+    async def aclose(self) -> None:
+        """The engine is done already."""
+        self._batch = None

@@ -54,6 +54,7 @@ class Metrics:
         )
         self._tokens = counter("dragoman_tokens", "Tokens by kind: input, cached, output", ["model", "kind"])
         self._engine_errors = counter("dragoman_engine_errors", "Failures of engines", ["engine", "cause"])
+        self._count_routing(registry)
         self._violations = counter(
             "dragoman_grammar_violations", "Streams that would have broken the order of events"
         )
@@ -61,6 +62,30 @@ class Metrics:
             "dragoman_thinking_dropped", "Thinking blocks of requests that could not go to the model"
         )
         self._lost = counter("dragoman_clients_lost", "Clients that left or stalled", ["how"])
+
+    def _count_routing(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        self._retries = counter(
+            "dragoman_engine_retries",
+            "Calls that were tried again, by the engine that failed",
+            ["engine", "cause"],
+        )
+        self._continued = counter(
+            "dragoman_streams_continued",
+            "Answers that an engine left in the middle: how they went on (tokens, text, anew), or that they "
+            "could not (no)",
+            ["engine", "how"],
+        )
+        self._breakers = counter("dragoman_breakers_opened", "Engines that kept failing", ["engine"])
+        self._waiting = Gauge(
+            "dragoman_requests_waiting",
+            "Calls that wait for an engine that has room",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._turned_away = counter(
+            "dragoman_requests_turned_away", "Calls that found the queue full, or waited too long in it"
+        )
 
     def _of(self, metric: M, *labels: str) -> M:
         """A metric's child for these labels, which are few: the library's own search costs more."""
@@ -92,8 +117,28 @@ class Metrics:
         self._of(self._tokens, model, "output").inc(written)
 
     def engine_failed(self, engine: str, cause: str) -> None:
-        """An engine failed; `cause` is an error type of the API."""
+        """An engine failed; `cause` is one of `routing.causes`, or an error type of the API."""
         self._engine_errors.labels(engine, cause).inc()
+
+    def retried(self, engine: str, cause: str) -> None:
+        """A call is tried again because an engine failed."""
+        self._retries.labels(engine, cause).inc()
+
+    def continued(self, engine: str, how: str) -> None:
+        """An engine left an answer in the middle; `how` says how it goes on, "no" that it cannot."""
+        self._continued.labels(engine, how).inc()
+
+    def breaker_opened(self, engine: str) -> None:
+        """An engine kept failing."""
+        self._breakers.labels(engine).inc()
+
+    def waiting(self, more: int) -> None:
+        """So many more calls wait."""
+        self._waiting.inc(more)
+
+    def turned_away(self) -> None:
+        """A call found no room in the queue, or none at an engine in time."""
+        self._turned_away.inc()
 
     def grammar_violated(self) -> None:
         """A stream would have broken the order of events: a fault of this program."""

@@ -4,66 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dragoman.engines.base import (
-    CONFIGURATION,
-    ChatStream,
-    EngineHealth,
-    EngineUnreachableError,
-    InferenceEngine,
-    unwell,
-)
+from dragoman.engines.base import ChatStream, EngineHealth, InferenceEngine, RelayedAnswer, TokenStream
 from dragoman.engines.registry import build_engines
-from dragoman.errors import (
-    DragomanError,
-    EngineConfigurationError,
-    NotFoundError,
-    OverloadedError,
-    SettingsError,
-)
-from dragoman.observe.logs import hide, log
-from dragoman.routing.member import CountedStream, Member
-from dragoman.routing.policy import Candidate, choose, common
+from dragoman.engines.whole import WholeStream, as_chunk, fold
+from dragoman.errors import DragomanError, NotFoundError, OverloadedError
+from dragoman.observe.logs import log
+from dragoman.observe.metrics import Metrics
+from dragoman.routing.continuation import ContinuedStream
+from dragoman.routing.control import FleetControl
+from dragoman.routing.fleet import Fleet
+from dragoman.routing.member import Member
+from dragoman.routing.names import shown, target_of
+from dragoman.routing.policy import common
+from dragoman.routing.router import Router
+from dragoman.routing.said import ABORTED
+from dragoman.routing.streams import CountedRelay, CountedStream, CountedTokens
 from dragoman.settings import Settings
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatCompletion, ChatRequest, ModelCard
+from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from dragoman.wire.tokens import RelayRequest, TokenRequest
 
 if TYPE_CHECKING:
     from dragoman.models.progress import Report
-
-# Between two looks at the engines, in seconds: while all are well, and while one is not.
-CALM_INTERVAL = 10.0
-ANXIOUS_INTERVAL = 1.0
-# What an error repeats of a name that nobody knows, in characters.
-_LONGEST_NAME = 200
 
 
 class InferenceEngineClient(InferenceEngine):
     """Engines as one: their models together, each call on one of those that serve its model.
 
     Between `start` and `aclose` the engines are looked at from time to time, so that one that was down is
-    used when it is back. Engines' names must differ (`SettingsError`).
+    used when it is back. Engines' names must differ (`SettingsError`). `metrics` count what fails.
     """
 
     name = "client"
 
-    def __init__(self, engines: Sequence[InferenceEngine], settings: Settings | None = None) -> None:
-        names = [engine.name for engine in engines]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise SettingsError(f"engines: more than one is called {', '.join(doubled)}; give them names")
-        self._members = {engine.name: Member(engine) for engine in engines}
-        for engine in engines:
-            hide(engine.secret)
+    def __init__(
+        self,
+        engines: Sequence[InferenceEngine],
+        settings: Settings | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._settings = settings or Settings()
+        self.metrics = metrics or Metrics()
+        self._fleet = Fleet(engines, self._settings.routing, self.metrics)
+        self._router = Router(self._fleet, self._settings.routing, self.metrics)
         self._starting: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._found_unwell = asyncio.Event()
         self.is_started = False
 
     async def start(self) -> None:
@@ -82,9 +69,26 @@ class InferenceEngineClient(InferenceEngine):
             if starting.done() and not self.is_started and self._starting is starting:
                 self._starting = None
 
+    async def _start(self) -> None:
+        await self._fleet.start()
+        self._check_default()
+        self.is_started = True
+
     async def look(self) -> None:
         """Asks all engines how they are and what they serve."""
-        await asyncio.gather(*(member.look() for member in self._members.values()))
+        await self._fleet.look()
+
+    async def aclose(self) -> None:
+        """Closes every engine."""
+        starting, self._starting = self._starting, None
+        self.is_started = False
+        if starting is not None:
+            starting.cancel()
+            # a start that failed has told whoever waited for it
+            await asyncio.wait([starting])
+        await self._fleet.aclose()
+
+    # ---- models ------------------------------------------------------------------------------------------
 
     def resolve(self, requested: str) -> str:
         """The served model for a requested name: the name itself, else by alias.
@@ -96,25 +100,37 @@ class InferenceEngineClient(InferenceEngine):
         if requested in served:
             return requested
         if not served:
-            raise self._nothing_served()
-        # quoted, so that a log line can leave it out
-        shown = repr(requested if len(requested) <= _LONGEST_NAME else f"{requested[:_LONGEST_NAME]}...")
-        target = self._target(requested)
+            raise self._fleet.nothing_served()
+        target = target_of(requested, self._settings.aliases)
         if target is None:
-            raise NotFoundError(f"model: {shown} is not served here; there is {', '.join(served)}")
+            raise NotFoundError(f"model: {shown(requested)} is not served here; there is {', '.join(served)}")
         meant = target or self._settings.default_model or served[0]
         if meant in served:
             return meant
-        if not self._are_all_well:
-            raise OverloadedError("no engine that serves this model is ready", log_detail=self._summary())
+        if not self._fleet.are_all_well:
+            raise OverloadedError(
+                "no engine that serves this model is ready", log_detail=self._fleet.summary()
+            )
         role = "an alias of" if target else "an alias of the default model"
         raise NotFoundError(
-            f"model: {shown} is {role} {meant}, which is not served here; there is {', '.join(served)}"
+            f"model: {shown(requested)} is {role} {meant}, which is not served here; there is "
+            f"{', '.join(served)}"
         )
 
     async def models(self) -> list[ModelCard]:
         """All models that are served, the default first."""
         return self._cards()
+
+    def _cards(self) -> list[ModelCard]:
+        cards = self._fleet.cards()
+        default = self._settings.default_model
+        return sorted(cards, key=lambda card: card.id != default) if default else cards
+
+    def _check_default(self) -> None:
+        default, cards = self._settings.default_model, self._cards()
+        if default and cards and cards[0].id != default:
+            served = ", ".join(card.id for card in cards)
+            log(logging.WARNING, f"default_model {default} is not served; there is {served}", {})
 
     async def capabilities(self, model: str) -> EngineCapabilities:
         """What every engine that may be given the model can do with it.
@@ -123,161 +139,149 @@ class InferenceEngineClient(InferenceEngine):
         """
         found: list[EngineCapabilities] = []
         failures: list[DragomanError] = []
-        for member in self._serving(model):
+        for member in self._fleet.serving(model):
             try:
                 found.append(await member.engine.capabilities(model))
             except DragomanError as error:
-                self._note(member, error)
+                self._fleet.unwell(member, error)
                 failures.append(error)
         if not found:
             raise failures[0]
         return common(found)
 
+    # ---- calls -------------------------------------------------------------------------------------------
+
     async def chat_completion(self, request: ChatRequest) -> ChatCompletion:
-        """The whole answer, from the engine of the request's session."""
-        async with self._placed(request) as member:
+        """The whole answer, from the engine of the request's session; one that was given up goes on."""
+
+        async def ask(member: Member) -> ChatCompletion:
             completion = await member.engine.chat_completion(request)
-        completion.engine = completion.engine or member.name
+            completion.engine = completion.engine or member.name
+            return completion
+
+        completion = await self._router.run(request, ask)
+        if completion.choices and completion.choices[0].finish_reason == ABORTED:
+            return await self._folded(request, completion)
         return completion
 
+    async def chat_completions(self, requests: Sequence[ChatRequest]) -> list[ChatCompletion]:
+        """Whole answers in the order of their requests; where one fails, all do, with its error."""
+        tasks = [asyncio.create_task(self.chat_completion(request)) for request in requests]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
-        """The answer as a stream, from the engine of the request's session."""
-        async with self._placed(request) as member:
-            stream = await member.engine.stream_chat_completion(request)
-            return CountedStream(stream, member)
+        """The answer as a stream, from the engine of the request's session, and from others if it fails."""
+        stream = await self._open(request)
+        return self._continued(request, stream) if self._settings.routing.continuation else stream
 
     async def count_tokens(self, request: ChatRequest) -> int:
         """Tokens of the prompt, by the engine of the request's session."""
-        async with self._placed(request) as member:
-            return await member.engine.count_tokens(request)
+        return await self._router.run(request, lambda member: member.engine.count_tokens(request))
+
+    async def render(self, request: ChatRequest) -> list[int]:
+        """The prompt's token ids, by the engine of the request's session."""
+        return await self._router.run(request, lambda member: member.engine.render(request))
+
+    async def stream_tokens(self, request: TokenRequest) -> TokenStream:
+        """The answer to token ids, from the engine of the request's session."""
+
+        async def ask(member: Member) -> TokenStream:
+            stream = await member.engine.stream_tokens(request)
+            return CountedTokens(stream, member, self._router, self._fleet)
+
+        return await self._router.run(request, ask)
+
+    async def relay(self, request: RelayRequest) -> RelayedAnswer:
+        """An engine's answer in its own words, from the engine of the request's session."""
+
+        async def ask(member: Member) -> RelayedAnswer:
+            answer = await member.engine.relay(request)
+            return CountedRelay(answer, member, self._router, self._fleet)
+
+        return await self._router.run(request, ask)
+
+    async def _reopen(self, request: ChatRequest, but: str | None) -> ChatStream | None:
+        if but is not None and not self._router.has_other(request.model, {but}):
+            return None
+        return await self._open(request, but)
+
+    async def _open(self, request: ChatRequest, but: str | None = None) -> ChatStream:
+        async def ask(member: Member) -> ChatStream:
+            stream = await member.engine.stream_chat_completion(request)
+            return CountedStream(stream, member, self._router, self._fleet)
+
+        return await self._router.run(request, ask, but=but)
+
+    def _continued(self, request: ChatRequest, stream: ChatStream) -> ContinuedStream:
+        return ContinuedStream(
+            request,
+            stream,
+            counter=self,
+            reopen=self._reopen,
+            retries=self._settings.routing.retries,
+            metrics=self.metrics,
+        )
+
+    async def _folded(self, request: ChatRequest, begun: ChatCompletion) -> ChatCompletion:
+        """The whole of an answer whose engine gave it up after `begun`."""
+        stream = self._continued(request, WholeStream(begun.engine, [as_chunk(begun)]))
+        chunks: list[ChatChunk] = []
+        try:
+            async for batch in stream:
+                chunks += batch
+        finally:
+            await stream.aclose()
+        completion = fold(chunks)
+        completion.engine = stream.engine
+        return completion
+
+    # ---- how it is, and who is in it ---------------------------------------------------------------------
+
+    @property
+    def control(self) -> FleetControl:
+        """The control plane of all engines together."""
+        return FleetControl(self.name, self._fleet, self._router)
+
+    async def finish_session(self, key: str) -> None:
+        """A session is over: engines free what they keep for it."""
+        await self.control.finish_session(key)
 
     async def health(self) -> EngineHealth:
         """Well if any engine is; else what is known of all.
 
         After `start` it is what the last look saw: who asks often makes no work, and waits for no engine.
         """
-        if self._looking is None:
+        if not self._fleet.is_watching:
             await self.look()
-        if any(member.is_well for member in self._members.values()):
-            return EngineHealth("ok")
-        for member in self._members.values():
-            return EngineHealth(member.health.status, self._summary())
-        return EngineHealth("failed", "no engine is set up")
+        return self._fleet.health()
 
     def troubles(self) -> list[str]:
         """What keeps engines from being used, a sentence for each that is not well."""
-        return [
-            f"{member.name} is {member.health.status}: {member.health.detail}"
-            for member in self._members.values()
-            if not member.is_well
-        ]
-
-    async def aclose(self) -> None:
-        """Closes every engine."""
-        tasks, self._starting, self._looking = (self._starting, self._looking), None, None
-        self.is_started = False
-        for task in filter(None, tasks):
-            task.cancel()
-            # a start that failed has told whoever waited for it
-            await asyncio.wait([task])
-        await asyncio.gather(*(member.engine.aclose() for member in self._members.values()))
-
-    # ---- the steps ---------------------------------------------------------------------------------------
-
-    async def _start(self) -> None:
-        await asyncio.gather(*(member.engine.start() for member in self._members.values()))
-        await self.look()
-        # made here: it belongs to the event loop that runs
-        self._found_unwell = asyncio.Event()
-        # not before: that an engine which is being loaded is loading is worth no line
-        self._looking = asyncio.get_running_loop().create_task(self._look_on())
-        self._check_default()
-        self.is_started = True
-
-    def _cards(self) -> list[ModelCard]:
-        cards = {card.id: card for member in self._members.values() for card in member.models}
-        default = cards.pop(self._settings.default_model, None)
-        return [*([default] if default else []), *cards.values()]
-
-    def _target(self, requested: str) -> str | None:
-        """What the first alias that fits a name means; None where none does."""
-        aliases = self._settings.aliases.items()
-        return next((to for pattern, to in aliases if _pattern(pattern).fullmatch(requested)), None)
+        return self._fleet.troubles()
 
     @property
-    def _are_all_well(self) -> bool:
-        return all(member.is_well for member in self._members.values())
+    def engines(self) -> dict[str, Member]:
+        """The engines by name, with what was last seen of each."""
+        return dict(self._fleet.members)
 
-    def _nothing_served(self) -> DragomanError:
-        """Later it may be otherwise, unless it is our settings that no engine accepts."""
-        members = self._members.values()
-        if members and all(member.health.status == "misconfigured" for member in members):
-            return EngineConfigurationError(CONFIGURATION, log_detail=self._summary())
-        return OverloadedError("no engine is ready yet", log_detail=self._summary())
+    async def add(self, engine: InferenceEngine) -> None:
+        """One more engine, started here; it takes its share of the sessions as soon as it is well."""
+        self._fleet.check_new(engine.name)
+        await engine.start()
+        await self._fleet.add(engine).look()
 
-    def _check_default(self) -> None:
-        default, cards = self._settings.default_model, self._cards()
-        if default and cards and cards[0].id != default:
-            served = ", ".join(card.id for card in cards)
-            log(logging.WARNING, f"default_model {default} is not served; there is {served}", {})
+    async def drain(self, name: str, seconds: float | None = None) -> bool:
+        """Gives an engine no new calls and waits for those in flight; whether all ended in time."""
+        return await self._fleet.drain(name, seconds)
 
-    def _serving(self, model: str) -> list[Member]:
-        """The well engines that serve a model; where none is well, all that serve it."""
-        serving = [member for member in self._members.values() if member.serves(model)]
-        if not serving:
-            raise OverloadedError("no engine that serves this model is ready", log_detail=self._summary())
-        return [member for member in serving if member.is_well] or serving
-
-    @asynccontextmanager
-    async def _placed(self, request: ChatRequest) -> AsyncIterator[Member]:
-        candidates = [Candidate(member.name, member.in_flight) for member in self._serving(request.model)]
-        member = self._members[choose(candidates, request.placement_key)]
-        member.in_flight += 1
-        request.engine = member.name
-        try:
-            yield member
-        except EngineUnreachableError as error:
-            self._note(member, error)
-            raise
-        finally:
-            member.in_flight -= 1
-
-    def _note(self, member: Member, error: DragomanError) -> None:
-        """Takes note of an engine that a request found unwell."""
-        member.saw(unwell(error))
-        self._found_unwell.set()
-
-    async def _pause(self) -> None:
-        """The time between two looks, which gets short when a request finds an engine unwell."""
-        if self._are_all_well:
-            self._found_unwell.clear()
-            try:
-                async with asyncio.timeout(CALM_INTERVAL):
-                    await self._found_unwell.wait()
-            except TimeoutError:
-                return
-        await asyncio.sleep(ANXIOUS_INTERVAL)
-
-    async def _look_on(self) -> None:
-        while True:
-            await self._pause()
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001 - one engine's bug must not end the looking at all of them
-                log(logging.ERROR, "an engine cannot be looked at", {}, error)
-
-    def _summary(self) -> str:
-        return "; ".join(
-            f"{member.name}: {member.health.status} {member.health.detail}".strip()
-            for member in self._members.values()
-        )
-
-
-@lru_cache(maxsize=256)
-def _pattern(pattern: str) -> re.Pattern[str]:
-    """An alias pattern: `*` is any text, `?` any character, all else is itself."""
-    escaped = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.compile(escaped, re.DOTALL)
+    async def remove(self, name: str, seconds: float | None = None) -> None:
+        """Drains an engine and closes it; what still runs after `seconds` goes on elsewhere."""
+        await self._fleet.remove(name, seconds)
 
 
 def build_client(settings: Settings, report: Report | None = None) -> InferenceEngineClient:

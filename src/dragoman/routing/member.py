@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
-from dragoman.engines.base import ChatStream, EngineHealth, InferenceEngine, unwell
+from dragoman.engines.base import EngineHealth, InferenceEngine, unwell
 from dragoman.errors import DragomanError
 from dragoman.observe.logs import Fields, log
-from dragoman.wire.openai import ChatChunk, ModelCard
+from dragoman.routing.breaker import Breaker
+from dragoman.routing.causes import is_asking_to_wait, is_engines
+from dragoman.settings import Routing
+from dragoman.wire.openai import ModelCard
 
 NOT_ASKED = EngineHealth("loading", "not asked yet")
 
 
 class Member:
-    """An engine among others, with what was last seen of it."""
+    """An engine among others, with what was last seen of it.
 
-    def __init__(self, engine: InferenceEngine) -> None:
+    `is_draining`: it gets no new calls. `idle` is set while nothing is in flight.
+    """
+
+    def __init__(self, engine: InferenceEngine, routing: Routing | None = None) -> None:
+        routing = routing or Routing()
         self.engine = engine
         self.name = engine.name
         self.models = [ModelCard(id=model) for model in engine.named_models]
         self.health = NOT_ASKED
         self.in_flight = 0
+        self.is_draining = False
+        self.breaker = Breaker(routing.breaker_failures, routing.breaker_seconds)
+        self.idle = asyncio.Event()
+        self.idle.set()
 
     @property
     def is_well(self) -> bool:
         """Whether it may be given a call."""
         return self.health.status == "ok"
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it runs as many calls as it may."""
+        most = self.engine.max_requests
+        return bool(most) and self.in_flight >= most
+
+    def is_usable(self, now: float) -> bool:
+        """Whether it is well and does not keep failing; `now` in seconds of the loop's clock."""
+        return self.is_well and self.breaker.allows(now)
 
     async def look(self) -> None:
         """Asks how it is and what it serves; an engine that does not say keeps what it said before."""
@@ -49,33 +71,23 @@ class Member:
         """Whether the model is among those it said it serves."""
         return any(card.id == model for card in self.models)
 
+    def enter(self) -> None:
+        """A call is in flight."""
+        self.in_flight += 1
+        self.idle.clear()
 
-class CountedStream(ChatStream):
-    """A stream that counts as a call in flight at its engine until it ends."""
+    def leave(self) -> None:
+        """A call is in flight no more."""
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.idle.set()
 
-    def __init__(self, stream: ChatStream, member: Member) -> None:
-        self.engine = stream.engine
-        self._stream = stream
-        self._member: Member | None = member
-        member.in_flight += 1
-
-    async def __anext__(self) -> list[ChatChunk]:
-        """The next batch."""
-        try:
-            return await anext(self._stream)
-        except BaseException:  # its end, a failure, a cancellation: the call is in flight no more
-            self._end()
-            raise
-
-    async def aclose(self) -> None:
-        """Stops the engine's work."""
-        self._end()
-        await self._stream.aclose()
-
-    def _end(self) -> None:
-        member, self._member = self._member, None
-        if member is not None:
-            member.in_flight -= 1
+    def failed(self, error: DragomanError, now: float) -> bool:
+        """Takes note of a call's error; whether that opened the breaker."""
+        if not is_engines(error) or is_asking_to_wait(error):
+            self.breaker.dropped()
+            return False
+        return self.breaker.failed(now)
 
 
 def _level(before: EngineHealth, now: EngineHealth) -> int:

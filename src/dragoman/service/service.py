@@ -95,7 +95,7 @@ class MessagesService:
     ) -> None:
         self.client = client
         self.store = store or Store(settings)
-        self.metrics = metrics or Metrics()
+        self.metrics = metrics or client.metrics
         self._signer = signer
         self._settings = settings
         self._ids = ids
@@ -278,5 +278,5 @@ def _count(metrics: Metrics, engine: str, error: DragomanError) -> None:
     """Counts an error that is the engine's or ours; not the client's."""
     if isinstance(error, GrammarError):
         metrics.grammar_violated()
-    elif error.status >= 500 and error.status != NotSupportedError.status:
+    elif error.status >= 500 and error.status != NotSupportedError.status and not error.is_counted:
         metrics.engine_failed(engine, error.type)

@@ -1,4 +1,4 @@
-"""The token door's values: prompts and answers as token ids, exactly as the model reads and writes them."""
+"""Values of the doors beside chat: token ids, as the model reads and writes them; bodies passed on."""
 
 from __future__ import annotations
 
@@ -52,3 +52,17 @@ class TokenChunk(msgspec.Struct, kw_only=True, gc=False):
     finish_reason: str | None = None
     matched_stop: str | None = None
     usage: ChatUsage | None = None
+
+
+class RelayRequest(msgspec.Struct, kw_only=True):
+    """A request in an engine's own OpenAI API: the `path` ("/v1/completions", say) and the JSON `body`.
+
+    `model` is the one that the body names; the other fields are as in a `ChatRequest`.
+    """
+
+    path: str
+    body: bytes
+    model: str
+    placement_key: str | None = None
+    request_id: str = ""
+    engine: str = ""

@@ -12,7 +12,7 @@ from dragoman.engines.control import ControlNotSupportedError, EngineControl, Op
 from dragoman.engines.scripted import ScriptedInferenceEngine
 from dragoman.errors import NotSupportedError
 from dragoman.wire.openai import ChatMessage, ChatRequest
-from dragoman.wire.tokens import TokenRequest
+from dragoman.wire.tokens import RelayRequest, TokenRequest
 
 CALLS = {
     "pause_generation": ("keep",),
@@ -64,4 +64,4 @@ async def test_doors_that_are_missing_say_so() -> None:
     with pytest.raises(NotSupportedError, match="bare takes no token ids"):
         await bare().stream_tokens(TokenRequest(model="m", prompt_token_ids=[1]))
     with pytest.raises(NotSupportedError, match="bare has no /v1/completions"):
-        await bare().relay("/v1/completions", b"{}")
+        await bare().relay(RelayRequest(path="/v1/completions", body=b"{}", model="m"))

@@ -22,7 +22,7 @@ from dragoman.errors import (
     OverloadedError,
 )
 from dragoman.observe.logs import LOGGER, log_error
-from dragoman.routing import client as client_module
+from dragoman.routing import fleet as fleet_module
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.settings import EngineEntry
 from dragoman.wire.capabilities import EngineCapabilities
@@ -221,7 +221,7 @@ class Breaking(ScriptedInferenceEngine):
 async def test_an_engines_bug_does_not_end_the_looking(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(client_module, "CALM_INTERVAL", 0.01)
+    monkeypatch.setattr(fleet_module, "CALM_INTERVAL", 0.01)
     breaking = Breaking([], name="one")
     async with started([breaking]), asyncio.timeout(5):
         while breaking.looks < 4:  # noqa: ASYNC110 - it is the client that looks, now and then
@@ -239,7 +239,7 @@ async def test_an_engine_without_models_is_not_ready() -> None:
 
 
 async def test_an_engine_that_comes_back_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "ANXIOUS_INTERVAL", 0.01)
+    monkeypatch.setattr(fleet_module, "ANXIOUS_INTERVAL", 0.01)
     late = engine("late", status="unreachable")
     async with started([late]) as client:
         with pytest.raises(OverloadedError):
@@ -254,8 +254,8 @@ async def test_an_engine_that_comes_back_is_used(monkeypatch: pytest.MonkeyPatch
 async def test_an_engine_that_a_request_finds_dead_is_soon_looked_at_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_module, "CALM_INTERVAL", 3600)
-    monkeypatch.setattr(client_module, "ANXIOUS_INTERVAL", 0.01)
+    monkeypatch.setattr(fleet_module, "CALM_INTERVAL", 3600)
+    monkeypatch.setattr(fleet_module, "ANXIOUS_INTERVAL", 0.01)
     one = engine("one", scripts=[refuse(EngineUnreachableError("gone", log_detail="x"))])
     async with started([one]) as client:
         # the wait of calm times has begun
