@@ -92,11 +92,13 @@ class TokenStream(ABC):
 class RelayedAnswer(ABC):
     """An engine's own answer to a body of its own API, passed on as it is: an iterator of pieces of bytes.
 
-    Refusals are raised before; `content_type` is that of the engine. A connection that ends before
-    its time raises `EngineFaultError`.
+    Failures are raised before: `status` is 200, or the 4xx of a mistake of the client, with what the engine
+    says of it. `content_type` is that of the engine. A connection that ends before its time raises
+    `EngineFaultError`.
     """
 
     engine: str
+    status: int
     content_type: str
 
     def __aiter__(self) -> RelayedAnswer:
@@ -152,6 +154,10 @@ class InferenceEngine(ABC):
     async def render(self, request: ChatRequest) -> list[int]:
         """The token ids of a request's prompt, with the start of the answer; else `NotSupportedError`."""
         raise NotSupportedError(f"the engine {self.name} does not render prompts")
+
+    async def detokenize(self, model: str, token_ids: list[int]) -> str:
+        """The text of token ids, markers included; else `NotSupportedError`."""
+        raise NotSupportedError(f"the engine {self.name} does not say what token ids mean")
 
     async def stream_tokens(self, request: TokenRequest) -> TokenStream:
         """The answer to token ids as token ids; returns and raises as `stream_chat_completion`."""

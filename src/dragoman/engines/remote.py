@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from dragoman.engines.base import ChatStream, EngineHealth, EngineUnreachableError, InferenceEngine, unwell
+from dragoman.engines.base import (
+    ChatStream,
+    EngineHealth,
+    EngineUnreachableError,
+    InferenceEngine,
+    RelayedAnswer,
+    TokenStream,
+    unwell,
+)
 from dragoman.engines.dialects import DIALECTS, detect
 from dragoman.engines.dialects.base import Ask, Card, CardList, Dialect, Reply, decode_answer
 from dragoman.engines.dialects.errors import (
@@ -24,6 +32,7 @@ from dragoman.engines.dialects.errors import (
     error_of_reply,
     logged,
 )
+from dragoman.engines.remote_doors import RemoteDoors
 from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.transport import Transport, engine_root, read_whole, refusal
@@ -40,6 +49,7 @@ from dragoman.errors import (
 from dragoman.settings import EngineEntry, Limits, Timeouts
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from dragoman.wire.tokens import RelayRequest, TokenRequest
 
 CHAT = "/v1/chat/completions"
 T = TypeVar("T")
@@ -63,6 +73,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self._entry = entry
         self._timeouts = timeouts or Timeouts()
         self._transport = Transport(root, self.secret, self._timeouts, limits or Limits())
+        self._doors = RemoteDoors(self.name, self._transport, self._timeouts)
         self._given = None if entry.dialect == "auto" else DIALECTS[entry.dialect]()
         self._dialect: Dialect | None = self._given
         self._capabilities: dict[str, EngineCapabilities] = {}
@@ -135,6 +146,32 @@ class RemoteInferenceEngine(InferenceEngine):
         except ContextOverflowError as error:
             raise _too_long(None, None, error) from error
 
+    async def render(self, request: ChatRequest) -> list[int]:
+        """The prompt's token ids, by the server's own template and tokenizer."""
+        capabilities = await self.capabilities(request.model)
+        return await (await self.dialect()).render(self._transport.ask_long, request, capabilities)
+
+    async def detokenize(self, model: str, token_ids: list[int]) -> str:
+        """The text of token ids, by the server's own tokenizer."""
+        return await (await self.dialect()).detokenize(self._transport.ask_long, model, token_ids)
+
+    async def stream_tokens(self, request: TokenRequest) -> TokenStream:
+        """The answer to token ids; the engine's first word has come."""
+        door = (await self.dialect()).door
+        if door is None:
+            return await super().stream_tokens(request)
+        if request.sampling.max_tokens is None:
+            request = await self._filling(request)
+        try:
+            return await self._doors.stream_tokens(request, door)
+        except ContextOverflowError as error:
+            maximum = error.overflow.maximum
+            raise _too_long(len(request.prompt_token_ids), maximum, error) from error
+
+    async def relay(self, request: RelayRequest) -> RelayedAnswer:
+        """The server's own answer to a body of its API."""
+        return await self._doors.relay(request)
+
     async def health(self) -> EngineHealth:
         """Whether the server answers now; never raises."""
         try:
@@ -153,6 +190,16 @@ class RemoteInferenceEngine(InferenceEngine):
         for question in self._asking.values():
             question.cancel()
         await self._transport.aclose()
+
+    async def _filling(self, request: TokenRequest) -> TokenRequest:
+        """With the room that the prompt leaves: where nothing is said, servers have small defaults."""
+        context = (await self.capabilities(request.model)).context_length
+        if context is None:
+            return request
+        margin = (await self.dialect()).answer_margin
+        room = max(1, context - len(request.prompt_token_ids) - margin)
+        sampling = msgspec.structs.replace(request.sampling, max_tokens=room)
+        return msgspec.structs.replace(request, sampling=sampling)
 
     # ---- the steps ---------------------------------------------------------------------------------------
 

@@ -187,6 +187,11 @@ class InferenceEngineClient(InferenceEngine):
         """The prompt's token ids, by the engine of the request's session."""
         return await self._router.run(request, lambda member: member.engine.render(request))
 
+    async def detokenize(self, model: str, token_ids: list[int]) -> str:
+        """The text of token ids, by any engine that serves the model."""
+        call = TokenRequest(model=model, prompt_token_ids=token_ids)
+        return await self._router.run(call, lambda member: member.engine.detokenize(model, token_ids))
+
     async def stream_tokens(self, request: TokenRequest) -> TokenStream:
         """The answer to token ids, from the engine of the request's session."""
 

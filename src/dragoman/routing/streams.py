@@ -77,4 +77,5 @@ class CountedRelay(_Counted[bytes], RelayedAnswer):
 
     def __init__(self, answer: RelayedAnswer, member: Member, router: Router, fleet: Fleet) -> None:
         super().__init__(answer, member, router, fleet)
+        self.status = answer.status
         self.content_type = answer.content_type

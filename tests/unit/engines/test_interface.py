@@ -63,5 +63,7 @@ async def test_doors_that_are_missing_say_so() -> None:
         await bare().render(chat)
     with pytest.raises(NotSupportedError, match="bare takes no token ids"):
         await bare().stream_tokens(TokenRequest(model="m", prompt_token_ids=[1]))
+    with pytest.raises(NotSupportedError, match="bare does not say what"):
+        await bare().detokenize("m", [1])
     with pytest.raises(NotSupportedError, match="bare has no /v1/completions"):
         await bare().relay(RelayRequest(path="/v1/completions", body=b"{}", model="m"))

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dragoman.engines.dialects.doors import TokenDoor
 from dragoman.engines.dialects.errors import error_of_reply, logged
 from dragoman.engines.dialects.probes import Render, as_text
 from dragoman.engines.dialects.repair import repaired
@@ -107,7 +108,7 @@ class Dialect:
 
     omits_done: the server is known to end a stream without `[DONE]`. health_path: what answers 200 when it is
     well. answer_margin: tokens of the context that the server keeps free. most_stops: stop strings that it
-    takes. chunk, completion: wire types.
+    takes. chunk, completion: wire types. door: how it takes token ids, None where it does not.
     """
 
     name = "generic"
@@ -117,6 +118,7 @@ class Dialect:
     most_stops: int | None = None
     chunk: type[WireChunk] = WireChunk
     completion: type[WireCompletion] = WireCompletion
+    door: TokenDoor | None = None
 
     async def recognise(self, ask: Ask) -> bool:
         """Whether the server that answers is of this kind."""
@@ -129,6 +131,14 @@ class Dialect:
     async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
         """Tokens of the prompt; exactly what the same request's usage says."""
         raise NotSupportedError(f"the engine ({self.name}) cannot count tokens")
+
+    async def render(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> list[int]:
+        """The prompt's token ids."""
+        raise NotSupportedError(f"the engine ({self.name}) does not render prompts")
+
+    async def detokenize(self, ask: Ask, model: str, token_ids: list[int]) -> str:
+        """The text of token ids, markers included."""
+        raise NotSupportedError(f"the engine ({self.name}) does not say what token ids mean")
 
     def renderer(self, ask: Ask, model: str) -> Render | None:
         """What renders a request's members to the prompt's text; None where no such server does."""

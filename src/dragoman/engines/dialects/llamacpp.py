@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from dragoman.engines.dialects.base import Ask, Dialect, WireChunk, WireCompletion
+from dragoman.engines.dialects.doors import LlamaCppTokenDoor
 from dragoman.engines.dialects.probes import (
     Render,
     switches_thinking,
@@ -87,7 +88,11 @@ class _Count(msgspec.Struct):
 
 
 class _Tokens(msgspec.Struct):
-    tokens: list[Any]
+    tokens: list[int]
+
+
+class _Text(msgspec.Struct):
+    content: str
 
 
 class LlamaCppDialect(Dialect):
@@ -96,6 +101,7 @@ class LlamaCppDialect(Dialect):
     name = "llamacpp"
     chunk = LlamaChunk
     completion = LlamaCompletion
+    door = LlamaCppTokenDoor()
 
     async def recognise(self, ask: Ask) -> bool:
         """Only llama.cpp describes its slots in `/props`."""
@@ -122,6 +128,7 @@ class LlamaCppDialect(Dialect):
             unlisted_tools=await hides_unlisted(render, _shown),
             early_usage=True,
             logprobs=True,
+            token_door=True,
         )
         return await with_template_habits(found, render)
 
@@ -143,6 +150,23 @@ class LlamaCppDialect(Dialect):
             return counted.input_tokens
         if reply.status != 404 or request.has_images:
             raise self.refused(reply)
+        return len(await self._tokens(ask, body))
+
+    async def render(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> list[int]:
+        """The rendered prompt's ids, in two questions (text only)."""
+        if request.has_images:
+            return await super().render(ask, request, capabilities)
+        return await self._tokens(ask, self.body(request, capabilities))
+
+    async def detokenize(self, ask: Ask, model: str, token_ids: list[int]) -> str:
+        """The server's own text."""
+        reply = await ask("/detokenize", {"tokens": token_ids})
+        text = reply.read(_Text)
+        if text is None:
+            raise self.refused(reply)
+        return text.content
+
+    async def _tokens(self, ask: Ask, body: dict[str, Any]) -> list[int]:
         rendered = await ask("/apply-template", body)
         prompt = rendered.read(_Prompt)
         if prompt is None:
@@ -152,7 +176,7 @@ class LlamaCppDialect(Dialect):
         tokens = tokenized.read(_Tokens)
         if tokens is None:
             raise self.refused(tokenized)
-        return len(tokens.tokens)
+        return tokens.tokens
 
     def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
         """Adds the thinking switch and budget, and the wish for the matched stop and the prompt cache."""

@@ -52,9 +52,27 @@ class RenderingDialect(Dialect):
         """The length of the prompt that the server makes of the request."""
         if not capabilities.counting:
             return await super().count(ask, request, capabilities)
+        return (await self._tokenized(ask, request, capabilities)).count
+
+    async def render(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> list[int]:
+        """The prompt that the server makes of the request; with images its ids do not say all of it."""
+        if not capabilities.counting or request.has_images:
+            return await super().render(ask, request, capabilities)
+        return (await self._tokenized(ask, request, capabilities)).tokens
+
+    async def detokenize(self, ask: Ask, model: str, token_ids: list[int]) -> str:
+        """The server's own text."""
+        question = {"model": model, "tokens": token_ids, "skip_special_tokens": False}
+        reply = await ask("/detokenize", question)
+        text = reply.read(Detokenized)
+        if text is None:
+            raise self.refused(reply)
+        return text.prompt or text.text or ""
+
+    async def _tokenized(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> Tokenized:
         body = self.body(request, capabilities)
         reply = await ask("/tokenize", {name: body[name] for name in self.counted if name in body})
         tokenized = reply.read(Tokenized)
         if tokenized is None:
             raise self.refused(reply)
-        return tokenized.count
+        return tokenized

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from dragoman.engines.dialects.base import Ask, Reply
+from dragoman.engines.dialects.doors import SGLangTokenDoor
 from dragoman.engines.dialects.generic import listed_context
 from dragoman.engines.dialects.probes import switches_thinking, thinking_switch, with_template_habits
 from dragoman.engines.dialects.rendering import RenderingDialect
@@ -46,6 +47,7 @@ class SGLangDialect(RenderingDialect):
     """SGLang: thinking in `reasoning_content`, the matched stop in `matched_stop`, template arguments."""
 
     name = "sglang"
+    door = SGLangTokenDoor()
     # it refuses a request that would fill the context to the last token
     answer_margin = 1
     counted = (
@@ -80,6 +82,7 @@ class SGLangDialect(RenderingDialect):
             unlisted_tools=can_render and await self._reads_tools_in_messages(ask, model),
             logprobs=True,
             token_ids=True,
+            token_door=True,
         )
         return await with_template_habits(found, render) if can_render else found
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dragoman.engines.dialects.base import Ask
+from dragoman.engines.dialects.doors import VLLMTokenDoor
 from dragoman.engines.dialects.generic import listed_context
 from dragoman.engines.dialects.probes import switches_thinking, thinking_switch, with_template_habits
 from dragoman.engines.dialects.rendering import RenderingDialect
@@ -33,6 +34,7 @@ class VLLMDialect(RenderingDialect):
     """vLLM: thinking in `reasoning`, the matched stop in `stop_reason`, template arguments per request."""
 
     name = "vllm"
+    door = VLLMTokenDoor()
     most_stops = 4
     counted = (
         "model",
@@ -63,6 +65,7 @@ class VLLMDialect(RenderingDialect):
             unlisted_tools=can_render and await hides_unlisted(render, _shown),
             logprobs=True,
             token_ids=True,
+            token_door=True,
         )
         return await with_template_habits(found, render) if can_render else found
 
@@ -85,6 +88,8 @@ class VLLMDialect(RenderingDialect):
             arguments.setdefault("enable_thinking", True)
         if capabilities.unlisted_tools and request.tools:
             tell_apart(body, request, _shown, request.callable_tools, request.tools)
+        if request.return_token_ids:
+            body["return_token_ids"] = True
         if request.continue_final:
             body["continue_final_message"] = True
             body["add_generation_prompt"] = False
