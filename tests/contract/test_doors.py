@@ -6,11 +6,13 @@ import msgspec
 import pytest
 
 from dragoman.engines.base import InferenceEngine, RelayedAnswer
+from dragoman.engines.whole import fold
 from dragoman.errors import InvalidRequestError, NotSupportedError
-from dragoman.wire.openai import ChatMessage
+from dragoman.translate.parsers import output_parser
+from dragoman.wire.openai import ChatChunk, ChatDelta, ChatMessage, ChunkChoice
 from dragoman.wire.tokens import RelayRequest, SamplingParams, TokenChunk, TokenRequest
 from tests.contract.conftest import MORE_ENGINES
-from tests.contract.test_engines import asked, streamed
+from tests.contract.test_engines import asked, expected, parts, streamed
 from tests.support.dialogues import CONTEXT, ENDLESS, MODEL, dialogues
 
 # The fakes of servers play chats only: of these doors a fake would only repeat how we read them.
@@ -72,6 +74,20 @@ async def test_the_ids_say_what_the_chat_answer_says(engine: InferenceEngine, na
         len(ids),
         len(answer.token_ids),
     )
+
+
+@HAVING
+@pytest.mark.parametrize("name", [*NAMES, "scripts/sys", "count"])
+async def test_our_parser_reads_raw_text_as_the_engine_does(engine: InferenceEngine, name: str) -> None:
+    request = asked(name)
+    raw_format = (await engine.capabilities(MODEL)).raw_format
+    answer = await sampled(engine, await engine.render(request))
+    parser = output_parser(raw_format, request.tools)
+    said = parser.feed(answer.text) + parser.close()
+    ended = ChatDelta(), "tool_calls" if dialogues()[name].calls else "stop"
+    choices = [(delta, None) for delta in said] + [ended]
+    ours = fold(ChatChunk(choices=[ChunkChoice(delta=delta, finish_reason=end)]) for delta, end in choices)
+    assert parts(ours) == parts(await streamed(engine, request)) == expected(name)
 
 
 @HAVING

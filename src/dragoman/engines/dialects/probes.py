@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dragoman.engines.dialects.raw_formats import raw_format_of
 from dragoman.wire.capabilities import EngineCapabilities
 
 Render = Callable[[dict[str, Any]], Awaitable[str | None]]
@@ -44,6 +45,7 @@ _SHOWN: dict[str, Any] = {
 
 async def with_template_habits(capabilities: EngineCapabilities, render: Render) -> EngineCapabilities:
     """The same capabilities, with those that are the chat template's, each found by rendering it."""
+    render = await with_what_it_needs(render)
     in_place = await keeps_system_in_place(render)
     found = msgspec.structs.replace(
         capabilities,
@@ -52,6 +54,17 @@ async def with_template_habits(capabilities: EngineCapabilities, render: Render)
         system_at_head=in_place or await takes_system_at_head(render),
     )
     return await _with_call_habits(found, render)
+
+
+async def with_what_it_needs(render: Render) -> Render:
+    """The same, but with a tool in each request for a template that takes none without (Hermes)."""
+    if await render({"messages": [{"role": "user", "content": _MARKS[0]}]}) is not None:
+        return render
+
+    async def with_a_tool(members: dict[str, Any]) -> str | None:
+        return await render({"tools": [_TOOL], **members})
+
+    return with_a_tool
 
 
 async def shows_tools(render: Render) -> bool:
@@ -111,9 +124,11 @@ async def _with_call_habits(capabilities: EngineCapabilities, render: Render) ->
     """With how the template takes calls and what follows them; all as it was where it takes none."""
     for without_text, as_objects in _WAYS:
         calls = _Calls(render, without_text=without_text, as_objects=as_objects)
-        if await calls.prompt(calls.called(_FIRST), _result(_FIRST)) is not None:
+        prompt = await calls.prompt(calls.called(_FIRST), _result(_FIRST))
+        if prompt is not None:
             return msgspec.structs.replace(
                 capabilities,
+                raw_format=raw_format_of(prompt, _MARKS[0]),
                 calls_without_text=without_text,
                 argument_objects=as_objects,
                 calls_together=await _takes_calls_together(calls),

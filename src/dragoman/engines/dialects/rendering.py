@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from dragoman.engines.dialects.base import Ask, Dialect
-from dragoman.engines.dialects.probes import Render
+from dragoman.engines.dialects.probes import Render, with_what_it_needs
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatRequest
 
@@ -46,7 +46,8 @@ class RenderingDialect(Dialect):
 
     async def renders(self, ask: Ask, model: str) -> bool:
         """Whether this server renders chats at all: older ones know only texts."""
-        return await self.renderer(ask, model)({"messages": [{"role": "user", "content": "Hi"}]}) is not None
+        render = await with_what_it_needs(self.renderer(ask, model))
+        return await render({"messages": [{"role": "user", "content": "Hi"}]}) is not None
 
     async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
         """The length of the prompt that the server makes of the request."""
