@@ -31,7 +31,7 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an
     environment variable that holds the key, so that it need not stand in a file. `aids` names a model of
     the catalogue: a llama.cpp server that serves it gets its prompt aids. max_requests: running there at a
-    time (0: no bound); more wait.
+    time (0: no bound); more wait. weight: its share of sessions beside the others' weights.
     """
 
     url: HttpUrl
@@ -42,6 +42,7 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dialect: Dialect = "auto"
     aids: str = ""
     max_requests: Count = 0
+    weight: Annotated[float, Meta(gt=0)] = 1.0
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,16 +153,19 @@ class ServerTools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens when an engine fails, is full, or is paused.
+    """How calls are spread over engines, and what happens when one fails, is full, or is paused.
 
-    retries: engines on which a call is tried after the first. retry_share: retries for each call, over time.
-    retry_wait: the longest delay that a call waits for because an engine asks for it. breaker_failures: in a
-    row, after which an engine gets no calls while others can take them, for breaker_seconds. queue: calls
-    that wait while all engines are full, and queue_seconds how long; more get 529. pause_seconds: how long
-    a call waits while generation is paused. continuation: whether an answer that an engine leaves in the
-    middle goes on at another.
+    bound: how far above its share of all calls an engine may be before a session leaves it. idle: seconds
+    without a call after which a session that left goes back. retries: engines on which a call is tried after
+    the first. retry_share: retries for each call, over time. retry_wait: the longest delay that a call waits
+    for because an engine asks for it. breaker_failures: in a row, after which an engine gets no calls while
+    others can take them, for breaker_seconds. queue: calls that wait while all engines are full, and
+    queue_seconds how long; more get 529. pause_seconds: how long a call waits while generation is paused.
+    continuation: whether an answer that an engine leaves in the middle goes on at another.
     """
 
+    bound: Annotated[float, Meta(gt=0)] = 0.25
+    idle: Seconds = 600.0
     retries: Count = 2
     retry_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
     retry_wait: Seconds = 5.0

@@ -119,13 +119,14 @@ class InferenceEngine(ABC):
 
     Cancelling a call (task cancellation) cancels the engine's work. `named_models`: what the settings say
     that it serves, known before it answers. `secret`: its key, which nothing may show. `max_requests`: how
-    many calls it may be given at a time (0: no bound).
+    many calls it may be given at a time (0: no bound). `weight`: its share of sessions beside the others'.
     """
 
     name: str
     named_models: tuple[str, ...] = ()
     secret: str = ""
     max_requests: int = 0
+    weight: float = 1.0
 
     async def start(self) -> None:
         """Makes the engine ready: connects, loads, finds the dialect. Called once."""
@@ -175,6 +176,10 @@ class InferenceEngine(ABC):
     @abstractmethod
     async def health(self) -> EngineHealth:
         """Asks the engine how it is; never raises."""
+
+    async def running(self) -> int | None:
+        """Calls that run or wait there, of all its clients; None where the engine does not tell."""
+        return None
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from dragoman.engines.asking import Questions
 from dragoman.engines.base import (
     ChatStream,
     EngineHealth,
@@ -22,7 +23,7 @@ from dragoman.engines.base import (
     unwell,
 )
 from dragoman.engines.dialects import DIALECTS, detect
-from dragoman.engines.dialects.base import Ask, Card, CardList, Dialect, Reply, decode_answer
+from dragoman.engines.dialects.base import Card, CardList, Dialect, Reply, decode_answer
 from dragoman.engines.dialects.errors import (
     REFUSES_KEY,
     ContextOverflowError,
@@ -69,7 +70,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self.secret = _key(entry)
         self.name = entry.name or urlsplit(root).netloc
         self.named_models = entry.models
-        self.max_requests = entry.max_requests
+        self.max_requests, self.weight = entry.max_requests, entry.weight
         self._entry = entry
         self._timeouts = timeouts or Timeouts()
         self._transport = Transport(root, self.secret, self._timeouts, limits or Limits())
@@ -79,8 +80,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self._capabilities: dict[str, EngineCapabilities] = {}
         self._without_effort: set[str] = set()  # models for which the server refused one
         self._created: dict[str, int] = {}
-        self._asking: dict[str, asyncio.Task[Any]] = {}
-        self._replies: dict[str, dict[tuple[str, bytes], Reply]] = {}
+        self._questions = Questions(self._transport, self._timeouts.first_byte)
 
     @property
     def transport(self) -> Transport:
@@ -95,7 +95,7 @@ class RemoteInferenceEngine(InferenceEngine):
     async def dialect(self) -> Dialect:
         """The dialect that the server speaks, as given or as found."""
         if self._dialect is None:
-            self._dialect = await self._together("", detect)
+            self._dialect = await self._questions.together("", detect)
         return self._dialect
 
     async def capabilities(self, model: str) -> EngineCapabilities:
@@ -104,7 +104,9 @@ class RemoteInferenceEngine(InferenceEngine):
         if known is not None:
             return known
         dialect = await self.dialect()
-        found = await self._together(f"{dialect.name} {model}", lambda ask: dialect.capabilities(ask, model))
+        found = await self._questions.together(
+            f"{dialect.name} {model}", lambda ask: dialect.capabilities(ask, model)
+        )
         return self._capabilities.setdefault(model, found)
 
     async def models(self) -> list[ModelCard]:
@@ -185,10 +187,13 @@ class RemoteInferenceEngine(InferenceEngine):
             return unwell(error_of_reply(reply.status, reply.body))
         return EngineHealth("ok") if reply.status < 500 else EngineHealth("failed", f"status {reply.status}")
 
+    async def running(self) -> int | None:
+        """Calls that run or wait there, as the server tells."""
+        return await (await self.dialect()).running(self._transport.ask)
+
     async def aclose(self) -> None:
         """Closes all connections."""
-        for question in self._asking.values():
-            question.cancel()
+        self._questions.cancel()
         await self._transport.aclose()
 
     async def _filling(self, request: TokenRequest) -> TokenRequest:
@@ -321,52 +326,12 @@ class RemoteInferenceEngine(InferenceEngine):
         except (NotSupportedError, InvalidRequestError):
             return None
 
-    async def _together(self, name: str, question: Callable[[Ask], Awaitable[T]]) -> T:
-        """The answer to a question that many may have at a time: it is asked once, and all wait for that."""
-        task: asyncio.Task[T] | None = self._asking.get(name)
-        if task is None:
-            task = self._asking[name] = asyncio.create_task(self._in_parts(name, question))
-            task.add_done_callback(lambda done: self._answered(name, done))
-        return await asyncio.shield(task)
-
-    def _answered(self, name: str, task: asyncio.Task[Any]) -> None:
-        del self._asking[name]
-        # asked for, so that a failure which nobody waits for any more is no failure of the loop
-        _ = task.cancelled() or task.exception()
-
-    async def _in_parts(self, name: str, question: Callable[[Ask], Awaitable[T]]) -> T:
-        """The answer to a question that is put in several parts, each with its own probe timeout.
-
-        Where the time was too short, the parts that were answered are kept for the next attempt.
-        """
-        replies = self._replies.pop(name, {})
-
-        async def ask(path: str, body: object) -> Reply:
-            part = (path, msgspec.json.encode(body))
-            if part in replies:
-                return replies[part]
-            reply = await self._transport.ask(path, body)
-            if reply.status == 200:
-                replies[part] = reply
-            return reply
-
-        try:
-            async with asyncio.timeout(self._timeouts.first_byte):
-                return await question(ask)
-        except EngineTimeoutError:
-            self._replies[name] = replies
-            raise
-        except TimeoutError as error:
-            self._replies[name] = replies
-            detail = f"no description of itself within {self._timeouts.first_byte} s"
-            raise EngineTimeoutError("the engine did not answer in time", log_detail=detail) from error
-
     def _forget(self) -> None:
         """What comes back at this address may be another server."""
         self._dialect = self._given
         self._capabilities.clear()
         self._without_effort.clear()
-        self._replies.clear()
+        self._questions.forget()
 
 
 def _without_effort(request: ChatRequest) -> ChatRequest:

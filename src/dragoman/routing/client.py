@@ -253,7 +253,8 @@ class InferenceEngineClient(InferenceEngine):
         return FleetControl(self.name, self._fleet, self._router)
 
     async def finish_session(self, key: str) -> None:
-        """A session is over: engines free what they keep for it."""
+        """A session is over: it has no place any more, and engines free what they keep for it."""
+        self._router.forget(key)
         await self.control.finish_session(key)
 
     async def health(self) -> EngineHealth:

@@ -29,6 +29,7 @@ class Member:
         self.models = [ModelCard(id=model) for model in engine.named_models]
         self.health = NOT_ASKED
         self.in_flight = 0
+        self._others = 0
         self.is_draining = False
         self.breaker = Breaker(routing.breaker_failures, routing.breaker_seconds)
         self.idle = asyncio.Event()
@@ -38,6 +39,11 @@ class Member:
     def is_well(self) -> bool:
         """Whether it may be given a call."""
         return self.health.status == "ok"
+
+    @property
+    def load(self) -> int:
+        """Calls there: those of this process, and those of others when the engine was last asked."""
+        return self.in_flight + self._others
 
     @property
     def is_full(self) -> bool:
@@ -59,7 +65,16 @@ class Member:
                 health = unwell(error)
             else:
                 health = health if self.models else EngineHealth("loading", "it serves no model yet")
+                await self._count_others()
         self.saw(health)
+
+    async def _count_others(self) -> None:
+        try:
+            running = await self.engine.running()
+        except DragomanError:
+            # it is well all the same: it answered what matters
+            running = None
+        self._others = max(0, (running or 0) - self.in_flight)
 
     def saw(self, health: EngineHealth) -> None:
         """Takes note of how it is; a change is logged."""

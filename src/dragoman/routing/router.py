@@ -13,7 +13,7 @@ from dragoman.routing.budget import RetryBudget
 from dragoman.routing.causes import cause_of, is_asking_to_wait, is_engines
 from dragoman.routing.fleet import Fleet
 from dragoman.routing.member import Member
-from dragoman.routing.policy import Candidate, choose
+from dragoman.routing.policy import Candidate, Placements
 from dragoman.routing.waiting import WaitingLine
 from dragoman.settings import Routing
 
@@ -37,6 +37,7 @@ class Router:
         self._metrics = metrics
         self._budget = RetryBudget(routing.retry_share)
         self._line = WaitingLine(routing.queue, routing.queue_seconds, metrics)
+        self._placements = Placements(bound=routing.bound, idle=routing.idle)
         self._running = asyncio.Event()
         self._running.set()
         fleet.on_room = self._line.offer
@@ -69,6 +70,10 @@ class Router:
         return any(
             member.name not in failed and member.is_usable(now) for member in self._fleet.serving(model)
         )
+
+    def forget(self, key: str) -> None:
+        """A session is over: it has no place any more."""
+        self._placements.release(key)
 
     def left(self, member: Member) -> None:
         """A call is in flight no more: there may be room for one that waits."""
@@ -108,8 +113,9 @@ class Router:
         free = [member for member in fit if not member.is_full]
         if not free:
             return await self._line.wait(call.model, failed)
-        candidates = [Candidate(member.name, member.in_flight) for member in free]
-        member = self._fleet.members[choose(candidates, call.placement_key)]
+        candidates = [Candidate(member.name, member.load, member.engine.weight) for member in free]
+        now = asyncio.get_running_loop().time()
+        member = self._fleet.members[self._placements.place(candidates, call.placement_key, now)]
         member.enter()
         return member
 

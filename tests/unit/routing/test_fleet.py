@@ -9,7 +9,7 @@ import pytest
 
 from dragoman.engines.base import InferenceEngine
 from dragoman.engines.scripted import Hang, Script, ScriptedInferenceEngine, answer, text_chunk
-from dragoman.errors import OverloadedError, SettingsError
+from dragoman.errors import EngineFaultError, OverloadedError, SettingsError
 from dragoman.settings import Routing, Settings
 from dragoman.wire.openai import ChatRequest
 from tests.unit.routing.clients import ask, engine, started
@@ -171,3 +171,40 @@ async def test_an_engine_that_is_removed_is_closed_and_forgotten() -> None:
         assert (list(client.engines), closed) == (["two"], ["one"])
         assert {(await client.chat_completion(ask(key=str(n)))).engine for n in range(9)} == {"two"}
     assert closed == ["one"]
+
+
+# ---- what engines tell ---------------------------------------------------------------------------------
+
+
+class Telling(ScriptedInferenceEngine):
+    """An engine that tells how many calls it has."""
+
+    tells: int | None = None
+
+    async def running(self) -> int | None:
+        if self.tells is None:
+            raise EngineFaultError("no metrics")
+        return self.tells
+
+
+async def test_calls_of_others_count() -> None:
+    one, two = (Telling(lambda _request: answer("Hi"), name=name, models=["m"]) for name in ("one", "two"))
+    one.tells = 7
+    async with started([one, two]) as client:
+        assert {name: member.load for name, member in client.engines.items()} == {"one": 7, "two": 0}
+        assert (await client.chat_completion(ask())).engine == "two"
+        two.tells = 9
+        await client.look()
+        assert (await client.chat_completion(ask())).engine == "one"
+
+
+async def test_our_own_calls_are_not_counted_twice() -> None:
+    hanging = Script(steps=[text_chunk("a"), Hang()])
+    one = Telling(lambda _request: hanging, name="one", models=["m"])
+    one.tells = 0
+    async with started([one]) as client:
+        stream = await client.stream_chat_completion(ask())
+        one.tells = 1
+        await client.look()
+        assert client.engines["one"].load == 1
+        await stream.aclose()

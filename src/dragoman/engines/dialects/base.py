@@ -140,6 +140,10 @@ class Dialect:
         """The text of token ids, markers included."""
         raise NotSupportedError(f"the engine ({self.name}) does not say what token ids mean")
 
+    async def running(self, ask: Ask) -> int | None:
+        """Calls that run or wait on the server, of all its clients; None where it does not tell."""
+        return None
+
     def renderer(self, ask: Ask, model: str) -> Render | None:
         """What renders a request's members to the prompt's text; None where no such server does."""
         return None

@@ -67,6 +67,10 @@ class _Slot(msgspec.Struct):
     n_ctx: int | None = None
 
 
+class _BusySlot(msgspec.Struct):
+    is_processing: bool
+
+
 class _Modalities(msgspec.Struct):
     vision: bool = False
 
@@ -177,6 +181,11 @@ class LlamaCppDialect(Dialect):
         if tokens is None:
             raise self.refused(tokenized)
         return tokens.tokens
+
+    async def running(self, ask: Ask) -> int | None:
+        """Its busy slots; of calls that wait it does not tell."""
+        slots = (await ask("/slots", None)).read(list[_BusySlot])
+        return None if slots is None else sum(slot.is_processing for slot in slots)
 
     def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
         """Adds the thinking switch and budget, and the wish for the matched stop and the prompt cache."""

@@ -30,6 +30,15 @@ class ServerInfo(msgspec.Struct):
     reasoning_parser: str | None = None
 
 
+class _Load(msgspec.Struct):
+    num_running_reqs: int
+    num_waiting_reqs: int
+
+
+class _Loads(msgspec.Struct):
+    loads: list[_Load]
+
+
 class _ModelInfo(msgspec.Struct):
     has_image_understanding: bool = False
 
@@ -91,6 +100,13 @@ class SGLangDialect(RenderingDialect):
         if request.has_images:
             raise NotSupportedError("the engine (sglang) cannot count the tokens of images")
         return await super().count(ask, request, capabilities)
+
+    async def running(self, ask: Ask) -> int | None:
+        """From its loads: running and waiting, on all ranks."""
+        loads = (await ask("/v1/loads", None)).read(_Loads)
+        return (
+            None if loads is None else sum(one.num_running_reqs + one.num_waiting_reqs for one in loads.loads)
+        )
 
     async def _reads_tools_in_messages(self, ask: Ask, model: str) -> bool:
         """Whether tools that a system turn brings along can be called, and are not printed.

@@ -6,6 +6,7 @@ is counted, so the number in the error is not its length; more than four stop st
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from dragoman.engines.dialects.unlisted import hides_unlisted, tell_apart
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatAnswer, ChatChoice, ChatDelta, ChatRequest, ChatTool, ChunkChoice
 
+_RUNNING = re.compile(rb"^vllm:num_requests_(?:running|waiting)\{[^\n]*\} ([\d.e+]+)", re.MULTILINE)
 # The smallest PNG: one dot.
 _DOT = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
@@ -74,6 +76,12 @@ class VLLMDialect(RenderingDialect):
         message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": _DOT}}]}
         reply = await ask("/tokenize", {"model": model, "messages": [message]})
         return b"multimodal" not in reply.body
+
+    async def running(self, ask: Ask) -> int | None:
+        """From its metrics: running and waiting."""
+        reply = await ask("/metrics", None)
+        counts = [float(count) for count in _RUNNING.findall(reply.body)] if reply.status == 200 else []
+        return int(sum(counts)) if counts else None
 
     def prepare(self, body: dict[str, Any], request: ChatRequest, capabilities: EngineCapabilities) -> None:
         """Adds the thinking switch and the continuation of a last assistant turn.
