@@ -23,6 +23,7 @@ from dragoman.routing.router import Router
 from dragoman.routing.said import ABORTED
 from dragoman.routing.streams import CountedRelay, CountedStream, CountedTokens
 from dragoman.settings import Settings
+from dragoman.translate.parsers import FORMATS
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
 from dragoman.wire.tokens import RelayRequest, TokenRequest
@@ -176,8 +177,10 @@ class InferenceEngineClient(InferenceEngine):
 
     async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
         """The answer as a stream, from the engine of the request's session, and from others if it fails."""
-        stream = await self._open(request)
-        return self._continued(request, stream) if self._settings.routing.continuation else stream
+        if not self._settings.routing.continuation:
+            return await self._open(request)
+        request.return_token_ids = await self._may_need_ids(request.model)
+        return self._continued(request, await self._open(request))
 
     async def count_tokens(self, request: ChatRequest) -> int:
         """Tokens of the prompt, by the engine of the request's session."""
@@ -194,12 +197,20 @@ class InferenceEngineClient(InferenceEngine):
 
     async def stream_tokens(self, request: TokenRequest) -> TokenStream:
         """The answer to token ids, from the engine of the request's session."""
+        return await self._open_tokens(request)
 
+    async def reopen_tokens(self, request: TokenRequest, but: str | None) -> TokenStream | None:
+        """An answer's stream on another engine than the named one; None where there is no other."""
+        if but is not None and not self._router.has_other(request.model, {but}):
+            return None
+        return await self._open_tokens(request, but)
+
+    async def _open_tokens(self, request: TokenRequest, but: str | None = None) -> TokenStream:
         async def ask(member: Member) -> TokenStream:
             stream = await member.engine.stream_tokens(request)
             return CountedTokens(stream, member, self._router, self._fleet)
 
-        return await self._router.run(request, ask)
+        return await self._router.run(request, ask, but=but)
 
     async def relay(self, request: RelayRequest) -> RelayedAnswer:
         """An engine's answer in its own words, from the engine of the request's session."""
@@ -210,7 +221,15 @@ class InferenceEngineClient(InferenceEngine):
 
         return await self._router.run(request, ask)
 
-    async def _reopen(self, request: ChatRequest, but: str | None) -> ChatStream | None:
+    async def _may_need_ids(self, model: str) -> bool:
+        """Whether an answer may have to go on from its ids: elsewhere, or where a pause gave it up."""
+        can = await self.capabilities(model)
+        if not (can.token_ids and can.token_door and can.raw_format in FORMATS):
+            return False
+        return len(self._fleet.members) > 1 or "pause_generation" in self.control.operations
+
+    async def reopen(self, request: ChatRequest, but: str | None) -> ChatStream | None:
+        """An answer's stream on another engine than the named one; None where there is no other."""
         if but is not None and not self._router.has_other(request.model, {but}):
             return None
         return await self._open(request, but)
@@ -226,8 +245,7 @@ class InferenceEngineClient(InferenceEngine):
         return ContinuedStream(
             request,
             stream,
-            counter=self,
-            reopen=self._reopen,
+            self,
             retries=self._settings.routing.retries,
             metrics=self.metrics,
         )

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from dragoman.engines.base import ChatStream, InferenceEngine
-from dragoman.errors import DragomanError, EngineLostError
+from dragoman.engines.base import ChatStream, TokenStream
+from dragoman.errors import DragomanError, EngineLostError, NotSupportedError
 from dragoman.observe.metrics import Metrics
+from dragoman.routing.by_tokens import TAIL, ParsedStream, begins_in_thinking, token_request, undelivered
 from dragoman.routing.causes import is_engines
 from dragoman.routing.said import Overlap, Said, Sum, can_continue_text, continued, used_up
+from dragoman.translate.parsers import FORMATS, output_parser
+from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatRequest
+from dragoman.wire.tokens import TokenRequest
 
 # Characters of a token, where nothing counts them.
 _CHARACTERS = 4
 
-Reopen = Callable[[ChatRequest, str | None], Awaitable[ChatStream | None]]
-"""Opens a request's stream on another engine than the named one; None where there is no other."""
+
+class Engines(Protocol):
+    """What a continuation asks of the engines together."""
+
+    async def reopen(self, request: ChatRequest, but: str | None) -> ChatStream | None:
+        """The request's stream on another engine than the named one; None where there is no other."""
+        ...
+
+    async def reopen_tokens(self, request: TokenRequest, but: str | None) -> TokenStream | None:
+        """The same through the token door."""
+        ...
+
+    async def capabilities(self, model: str) -> EngineCapabilities:
+        """What all of them can do."""
+        ...
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Tokens of a prompt."""
+        ...
+
+    async def detokenize(self, model: str, token_ids: list[int]) -> str:
+        """The text of token ids."""
+        ...
 
 
 class ContinuedStream(ChatStream):
@@ -25,26 +50,19 @@ class ContinuedStream(ChatStream):
     """
 
     def __init__(
-        self,
-        request: ChatRequest,
-        stream: ChatStream,
-        *,
-        counter: InferenceEngine,
-        reopen: Reopen,
-        retries: int,
-        metrics: Metrics,
+        self, request: ChatRequest, stream: ChatStream, engines: Engines, *, retries: int, metrics: Metrics
     ) -> None:
         self.engine = stream.engine
         self._request = request
         self._stream = stream
-        self._counter = counter
-        self._reopen = reopen
+        self._engines = engines
         self._retries = retries
         self._metrics = metrics
         self._said = Said()
         self._left = retries
         self._overlap: Overlap | None = None
         self._sum: Sum | None = None
+        self._is_closed = False
 
     async def __anext__(self) -> list[ChatChunk]:
         """The next batch, be it of another engine."""
@@ -53,13 +71,15 @@ class ContinuedStream(ChatStream):
                 batch = await self._stream.__anext__()
             except StopAsyncIteration:
                 # an answer without its finish reason has no end
-                if self._said.is_finished or not await self._goes_on(but=self.engine):
+                is_over = self._is_closed or self._said.is_finished
+                if is_over or not await self._goes_on(but=self.engine):
                     raise
                 continue
             except DragomanError as error:
-                # what comes after the finish reason adds nothing that another engine could say
-                is_over = not is_engines(error) or self._said.is_finished
-                if is_over or not await self._goes_on(but=self.engine):
+                if self._said.is_finished:
+                    # nothing is missing that another engine could say
+                    raise StopAsyncIteration from error
+                if not is_engines(error) or not await self._goes_on(but=self.engine):
                     raise
                 continue
             if self._overlap is not None:
@@ -74,6 +94,7 @@ class ContinuedStream(ChatStream):
 
     async def aclose(self) -> None:
         """Stops the engine's work."""
+        self._is_closed = True
         await self._stream.aclose()
 
     async def _given_up(self) -> None:
@@ -99,41 +120,69 @@ class ContinuedStream(ChatStream):
 
     async def _following(self, but: str | None) -> tuple[ChatStream | None, str]:
         """The stream that goes on, and how it does."""
-        how = "anew" if self._said.is_empty else "text"
-        if how == "anew":
-            stream = await self._reopen(self._request, but)
-        else:
-            stream = await self._continued(but) if await self._can_continue() else None
-        return stream, how if stream is not None else "no"
+        if self._said.is_empty:
+            stream = await self._engines.reopen(self._request, but)
+            return stream, "anew" if stream is not None else "no"
+        can = await self._engines.capabilities(self._request.model)
+        stream = await self._by_tokens(can, but)
+        if stream is not None:
+            return stream, "tokens"
+        if can.continuation and can_continue_text(self._request, self._said):
+            stream = await self._by_text(can, but)
+        return stream, "text" if stream is not None else "no"
 
-    async def _can_continue(self) -> bool:
-        if not can_continue_text(self._request, self._said):
-            return False
-        return (await self._counter.capabilities(self._request.model)).continuation
+    # ---- by tokens ---------------------------------------------------------------------------------------
 
-    async def _continued(self, but: str | None) -> ChatStream | None:
+    async def _by_tokens(self, can: EngineCapabilities, but: str | None) -> ChatStream | None:
+        """From the token ids, where they are known and their text reads as what was delivered."""
+        said, request = self._said, self._request
+        if said.prompt_ids is None or not said.ids or not can.token_door or can.raw_format not in FORMATS:
+            return None
+        if self._is_used_up(len(said.ids)):
+            return _Ended(self.engine)
+        try:
+            text = await self._engines.detokenize(request.model, said.ids.tolist())
+            tail = await self._engines.detokenize(request.model, said.prompt_ids[-TAIL:])
+        except NotSupportedError:
+            return None
+        parser = output_parser(can.raw_format, request.callable_tools, in_thinking=begins_in_thinking(tail))
+        first = undelivered(parser.feed(text), said)
+        if first is None:
+            return None
+        stream = await self._engines.reopen_tokens(token_request(request, said), but)
+        if stream is None:
+            return None
+        self._overlap, self._sum = None, Sum(len(said.ids), len(said.prompt_ids))
+        return ParsedStream(stream, parser, first=first, stops=request.stop, calls=len(said.calls))
+
+    # ---- by text -----------------------------------------------------------------------------------------
+
+    async def _by_text(self, can: EngineCapabilities, but: str | None) -> ChatStream | None:
         said, request = self._said, self._request
         prompt = None if said.usage is None else said.usage.prompt_tokens or None
-        following, space = continued(request, said, sampled=0)
-        sampled = await self._sampled(following)
-        if request.max_tokens is not None and sampled >= request.max_tokens:
+        following, _ = continued(request, said, sampled=0)
+        sampled = await self._sampled(following, can)
+        if self._is_used_up(sampled):
             return _Ended(self.engine)
         following, space = continued(request, said, sampled=sampled)
-        stream = await self._reopen(following, but)
+        stream = await self._engines.reopen(following, but)
         self._overlap, self._sum = Overlap(space), Sum(sampled, prompt)
         return stream
 
-    async def _sampled(self, following: ChatRequest) -> int:
+    def _is_used_up(self, sampled: int) -> bool:
+        return self._request.max_tokens is not None and sampled >= self._request.max_tokens
+
+    async def _sampled(self, following: ChatRequest, can: EngineCapabilities) -> int:
         """Tokens of what was said: as the engine told, else by what they add to the prompt, else about."""
         said = self._said
         if said.ids:
             return len(said.ids)
         if said.usage is not None and said.usage.completion_tokens:
             return said.usage.completion_tokens
-        if (await self._counter.capabilities(following.model)).counting:
-            begun = await self._counter.count_tokens(self._request)
-            return max(1, await self._counter.count_tokens(following) - begun)
-        return 1 + sum(map(len, said.text + said.reasoning)) // _CHARACTERS
+        if can.counting:
+            begun = await self._engines.count_tokens(self._request)
+            return max(1, await self._engines.count_tokens(following) - begun)
+        return 1 + len(said.text + said.reasoning) // _CHARACTERS
 
 
 class _Ended(ChatStream):

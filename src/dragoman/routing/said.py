@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
+
 import msgspec
 
+from dragoman.engines.whole import fold
 from dragoman.wire.openai import (
     ChatChunk,
     ChatDelta,
@@ -11,33 +14,53 @@ from dragoman.wire.openai import (
     ChatRequest,
     ChatUsage,
     ChunkChoice,
+    Reasoning,
     TextPart,
+    ToolCallDelta,
 )
 
 ABORTED = "abort"
+# Pieces of one kind that are kept apart.
+_MOST_PIECES = 256
 
 
 class Said:
     """What the chunks of an answer said, as far as it was handed out.
 
-    prompt_ids, ids: token ids of the prompt and of the answer, where the engine tells them. text, reasoning:
-    in pieces. usage: the newest. is_more: it holds what no final assistant message can: calls, a refusal.
-    is_finished: its finish reason came.
+    prompt_ids, ids: token ids of the prompt and of the answer, where the engine tells them. usage: the
+    newest. has_refusal: it holds one. is_finished: its finish reason came. It is kept small, as there is one
+    for each answer that runs.
     """
 
     def __init__(self) -> None:
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
         self.prompt_ids: list[int] | None = None
-        self.ids: list[int] = []
+        self.ids = array("I")
         self.usage: ChatUsage | None = None
-        self.is_more = False
+        self.has_refusal = False
         self.is_finished = False
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[ToolCallDelta] = []
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """The thinking so far."""
+        return "".join(self._reasoning)
+
+    @property
+    def calls(self) -> list[ToolCallDelta]:
+        """The calls so far, each in one piece."""
+        return _together(self._calls)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was said yet, so that another engine can begin anew."""
-        return not (self.text or self.reasoning or self.is_more)
+        return not (self._text or self._reasoning or self._calls or self.has_refusal)
 
     def take(self, batch: list[ChatChunk]) -> bool:
         """Notes what a batch says; whether it ends an answer that the engine gave up.
@@ -53,7 +76,7 @@ class Said:
             for choice in chunk.choices:
                 self._note(choice.delta)
                 if choice.token_ids:
-                    self.ids += choice.token_ids
+                    self.ids.extend(choice.token_ids)
                 if choice.finish_reason == ABORTED:
                     choice.finish_reason = None
                     is_aborted = True
@@ -63,11 +86,26 @@ class Said:
 
     def _note(self, delta: ChatDelta) -> None:
         if delta.content:
-            self.text.append(delta.content)
+            _add(self._text, delta.content)
         if delta.reasoning:
-            self.reasoning.append(delta.reasoning)
-        if delta.tool_calls or delta.refusal:
-            self.is_more = True
+            _add(self._reasoning, delta.reasoning)
+        if delta.tool_calls:
+            self._calls += delta.tool_calls
+            if len(self._calls) > _MOST_PIECES:
+                self._calls = _together(self._calls)
+        if delta.refusal:
+            self.has_refusal = True
+
+
+def _add(pieces: list[str], piece: str) -> None:
+    pieces.append(piece)
+    if len(pieces) > _MOST_PIECES:
+        pieces[:] = ["".join(pieces)]
+
+
+def _together(calls: list[ToolCallDelta]) -> list[ToolCallDelta]:
+    choices = fold([ChatChunk(choices=[ChunkChoice(delta=ChatDelta(tool_calls=calls))])]).choices
+    return choices[0].message.tool_calls or []
 
 
 def can_continue_text(request: ChatRequest, said: Said) -> bool:
@@ -78,25 +116,30 @@ def can_continue_text(request: ChatRequest, said: Said) -> bool:
     is_formed = request.response_format is not None or (
         request.tool_choice is not None and request.tool_choice.mode in {"required", "function"}
     )
-    return not (said.is_more or is_formed) and bool("".join(said.text).strip())
+    return not (said.calls or said.has_refusal or is_formed) and bool(said.text.strip())
 
 
 def continued(request: ChatRequest, said: Said, *, sampled: int) -> tuple[ChatRequest, str]:
     """The request that goes on from what was said, and the white space at the end of that.
 
     That white space is not sent: templates cut it off, so that the engine says it once more, and whoever
-    reads the answer leaves it out there. `sampled` tokens of `max_tokens` are used up.
+    reads the answer leaves it out there. `sampled` tokens of `max_tokens` are used up. Thinking is over: an
+    engine that expected more of it would take the text for that.
     """
-    text = "".join(said.text)
+    text = said.text
     sent = text.rstrip()
-    last = ChatMessage(role="assistant", content=sent, reasoning="".join(said.reasoning) or None)
+    last = ChatMessage(role="assistant", content=sent, reasoning=said.reasoning or None)
     messages = list(request.messages)
     if request.continue_final:
         begun = messages.pop()
         last = msgspec.structs.replace(begun, content=_plain(begun) + sent)
     limit = None if request.max_tokens is None else max(1, request.max_tokens - sampled)
     request = msgspec.structs.replace(
-        request, messages=[*messages, last], continue_final=True, max_tokens=limit
+        request,
+        messages=[*messages, last],
+        continue_final=True,
+        max_tokens=limit,
+        reasoning=Reasoning(enabled=False),
     )
     return request, text[len(sent) :]
 

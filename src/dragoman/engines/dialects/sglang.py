@@ -90,7 +90,8 @@ class SGLangDialect(RenderingDialect):
             matched_stop=True,
             unlisted_tools=can_render and await self._reads_tools_in_messages(ask, model),
             logprobs=True,
-            token_ids=True,
+            # it tells ids in whole answers only
+            token_ids=False,
             token_door=True,
         )
         return await with_template_habits(found, render) if can_render else found
