@@ -20,12 +20,14 @@ from dragoman.server.guard import Guard
 from dragoman.server.ids import new_id
 from dragoman.server.messages import MessagesEndpoint
 from dragoman.server.models import ModelsEndpoint
+from dragoman.server.openai import OpenAIEndpoint
 from dragoman.server.starter import Starter
 from dragoman.server.status import StatusEndpoint
 from dragoman.server.traffic import Traffic
 from dragoman.server_tools.base import ServerTools
 from dragoman.service import MessagesService, signature_keys
 from dragoman.service.batches import BatchRunner
+from dragoman.service.openai_door import CHAT_COMPLETIONS, COMPLETIONS, OpenAIDoor
 from dragoman.settings import Settings
 from dragoman.translate.signature import Signer
 
@@ -75,6 +77,10 @@ class DragomanApp(Starlette):
             Route("/v1/messages/batches/{id}", stored({"GET": batches.get, "DELETE": batches.delete})),
             Route("/v1/messages/batches/{id}/cancel", stored({"POST": batches.cancel})),
             Route("/v1/messages/batches/{id}/results", stored({"GET": batches.results})),
+            *(
+                Route(path, keyed({"POST": self._passing(path).create}))
+                for path in (CHAT_COMPLETIONS, COMPLETIONS)
+            ),
             Route("/v1/models", keyed({"GET": models.list})),
             Route("/v1/models/{id:path}", keyed({"GET": models.get})),
             Route("/v1/files", stored({"GET": files.list, "POST": files.create})),
@@ -86,6 +92,18 @@ class DragomanApp(Starlette):
             Route("/ready", public({"GET": status.ready})),
             Route("/metrics", Endpoint(self.guard, {"GET": status.metrics})),
         ]
+
+    def _passing(self, path: str) -> OpenAIEndpoint:
+        service, settings = self.service, self.settings
+        door = OpenAIDoor(service.client)
+        return OpenAIEndpoint(
+            path,
+            door,
+            metrics=service.metrics,
+            settings=settings,
+            guard=self.guard,
+            traffic=self.traffic,
+        )
 
     @asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:

@@ -73,13 +73,13 @@ class MessagesEndpoint:
 
     async def _whole(self, exchange: Exchange, answer: Answer) -> None:
         _note(exchange, answer.engine, answer.message.usage, answer.message.stop_reason)
-        await exchange.respond(200, answer.body, [JSON, *_engine_header(answer.engine)])
+        await exchange.respond(200, answer.body, [JSON, *engine_header(answer.engine)])
 
     async def _stream(self, exchange: Exchange, answer: AnswerStream) -> None:
         exchange.on_error = answer.fail
         try:
             stall = self._settings.timeouts.stall
-            await exchange.begin_stream(_engine_header(answer.engine), stall=stall)
+            await exchange.begin_stream(engine_header(answer.engine), stall=stall)
             await answer.play(exchange.write)
             await exchange.end()
         finally:
@@ -117,7 +117,7 @@ class MessagesEndpoint:
         )
 
 
-def _engine_header(engine: str) -> Headers:
+def engine_header(engine: str) -> Headers:
     """Which engine answers."""
     return [(b"x-dragoman-engine", _plain(engine))] if engine else []
 
