@@ -203,7 +203,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     default model. foreign_thinking: what happens to a thinking block whose signature is not ours.
     text_only_images: what happens to an image for a model that cannot see. image_urls: who fetches an
     image's address: the engine, or this server. document_urls: whether this server fetches a document's.
-    strict: refuse unknown fields as the public API does. signature_key: 32 bytes in hex or base64 that sign
+    strict: refuse unknown fields as the public API does. admin_key: opens /admin, which is not there without
+    one. signature_key: 32 bytes in hex or base64 that sign
     thinking, several separated by commas (the first one signs, all open); empty means one that is made once
     in the state folder.
     """
@@ -225,6 +226,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     image_urls: Literal["engine", "fetch", "refuse"] = "engine"
     document_urls: Literal["fetch", "refuse"] = "refuse"
     signature_key: str = ""
+    admin_key: str = ""
     state_dir: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
@@ -245,7 +247,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("api_keys: a name and its key must not be empty")
         if len(set(self.api_keys.values())) < len(self.api_keys):
             raise ValueError("api_keys: two names have the same key")
-        for name, key in self.api_keys.items():
+        if self.admin_key and self.admin_key in self.api_keys.values():
+            raise ValueError("admin_key: is also one of api_keys")
+        for name, key in (*self.api_keys.items(), ("admin_key", self.admin_key)):
             if key != key.strip() or not key.isprintable():
                 raise ValueError(f"api_keys: the key of {name!r} holds what no header can")
 

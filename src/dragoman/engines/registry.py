@@ -17,10 +17,11 @@ Builder = Callable[[Settings, "Report | None"], list[InferenceEngine]]
 
 
 def _remote(settings: Settings, _report: Report | None) -> list[InferenceEngine]:
-    return [_one_remote(entry, settings) for entry in settings.engines]
+    return [build_engine(entry, settings) for entry in settings.engines]
 
 
-def _one_remote(entry: EngineEntry, settings: Settings) -> InferenceEngine:
+def build_engine(entry: EngineEntry, settings: Settings) -> InferenceEngine:
+    """The engine of one entry; `SettingsError` for what cannot be used."""
     if not entry.aids:
         return RemoteInferenceEngine(entry, settings.timeouts, settings.limits)
     # imported late, as below

@@ -22,6 +22,7 @@ from dragoman.engines.base import (
     TokenStream,
     unwell,
 )
+from dragoman.engines.control import EngineControl
 from dragoman.engines.dialects import DIALECTS, detect
 from dragoman.engines.dialects.base import Card, CardList, Dialect, Reply, decode_answer
 from dragoman.engines.dialects.errors import (
@@ -33,6 +34,7 @@ from dragoman.engines.dialects.errors import (
     error_of_reply,
     logged,
 )
+from dragoman.engines.remote_control import control_of
 from dragoman.engines.remote_doors import RemoteDoors
 from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
@@ -80,6 +82,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self._capabilities: dict[str, EngineCapabilities] = {}
         self._without_effort: set[str] = set()  # models for which the server refused one
         self._created: dict[str, int] = {}
+        self._control: EngineControl | None = None
         self._questions = Questions(self._transport, self._timeouts.first_byte)
 
     @property
@@ -185,7 +188,15 @@ class RemoteInferenceEngine(InferenceEngine):
             return unwell(error)
         if reply.status == 503 or reply.status in REFUSES_KEY:
             return unwell(error_of_reply(reply.status, reply.body))
+        if self._control is None:
+            with suppress(DragomanError):
+                self._control = await control_of(dialect.name, self.name, self._transport.ask_long)
         return EngineHealth("ok") if reply.status < 500 else EngineHealth("failed", f"status {reply.status}")
+
+    @property
+    def control(self) -> EngineControl:
+        """The server's control plane; none as long as it was not asked how it is."""
+        return self._control or super().control
 
     async def running(self) -> int | None:
         """Calls that run or wait there, as the server tells."""
@@ -329,6 +340,7 @@ class RemoteInferenceEngine(InferenceEngine):
     def _forget(self) -> None:
         """What comes back at this address may be another server."""
         self._dialect = self._given
+        self._control = None
         self._capabilities.clear()
         self._without_effort.clear()
         self._questions.forget()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dragoman.engines.base import ChatStream, EngineHealth, InferenceEngine, RelayedAnswer, TokenStream
+from dragoman.engines.control import EngineControl
 from dragoman.engines.registry import build_engines
 from dragoman.engines.whole import WholeStream, as_chunk, fold
 from dragoman.errors import DragomanError, NotFoundError, OverloadedError
@@ -266,9 +267,19 @@ class InferenceEngineClient(InferenceEngine):
     # ---- how it is, and who is in it ---------------------------------------------------------------------
 
     @property
-    def control(self) -> FleetControl:
+    def control(self) -> EngineControl:
         """The control plane of all engines together."""
+        return self.control_plane
+
+    @property
+    def control_plane(self) -> FleetControl:
+        """The same, with what only many have."""
         return FleetControl(self.name, self._fleet, self._router)
+
+    def weight_version(self, engine: str) -> str:
+        """The weights that an engine had when it was last asked; "" where it does not tell."""
+        member = self._fleet.members.get(engine)
+        return "" if member is None else member.weight_version
 
     async def finish_session(self, key: str) -> None:
         """A session is over: it has no place any more, and engines free what they keep for it."""

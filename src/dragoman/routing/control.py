@@ -41,7 +41,11 @@ class FleetControl(EngineControl):
         super().__init__(name)
         self._fleet = fleet
         self._router = router
-        self.operations = frozenset.union(frozenset(), *(m.engine.control.operations for m in fleet))
+
+    @property
+    def operations(self) -> frozenset[Operation]:  # type: ignore[override]  # engines tell theirs late
+        """What any of the engines can."""
+        return frozenset[Operation]().union(*(m.engine.control.operations for m in self._fleet))
 
     async def pause_generation(self, mode: PauseMode = "keep") -> None:
         """Holds new calls, then pauses every engine; where one cannot, all go on as before."""
@@ -84,6 +88,8 @@ class FleetControl(EngineControl):
     async def update_named_weights(self, update: Mapping[str, Any]) -> None:
         """Gives every engine the new weights."""
         await self._on_all("update_named_weights", lambda control: control.update_named_weights(update))
+        for member in self._fleet:
+            await member.look_at_weights()
 
     async def weight_version(self) -> str:
         """The version that all engines have; where they differ, all of them with their engines."""

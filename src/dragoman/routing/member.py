@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from dragoman.engines.base import EngineHealth, InferenceEngine, unwell
 from dragoman.errors import DragomanError
@@ -30,6 +31,7 @@ class Member:
         self.health = NOT_ASKED
         self.in_flight = 0
         self._others = 0
+        self.weight_version = ""
         self.is_draining = False
         self.breaker = Breaker(routing.breaker_failures, routing.breaker_seconds)
         self.idle = asyncio.Event()
@@ -66,7 +68,15 @@ class Member:
             else:
                 health = health if self.models else EngineHealth("loading", "it serves no model yet")
                 await self._count_others()
+                await self.look_at_weights()
         self.saw(health)
+
+    async def look_at_weights(self) -> None:
+        """Asks which weights it has, where it tells."""
+        control = self.engine.control
+        if "weight_version" in control.operations:
+            with suppress(DragomanError):
+                self.weight_version = await control.weight_version()
 
     async def _count_others(self) -> None:
         try:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from dragoman.engines.base import InferenceEngine
 from dragoman.observe.metrics import Metrics
 from dragoman.routing.client import InferenceEngineClient
+from dragoman.server.admin import AdminEndpoint
 from dragoman.server.batches import BatchesEndpoint
 from dragoman.server.door import Door, Endpoint, not_found
 from dragoman.server.files import FilesEndpoint
@@ -86,6 +87,9 @@ class DragomanApp(Starlette):
             Route("/v1/files", stored({"GET": files.list, "POST": files.create})),
             Route("/v1/files/{id}", stored({"GET": files.get, "DELETE": files.delete})),
             Route("/v1/files/{id}/content", stored({"GET": files.content})),
+            *AdminEndpoint(self.service.client, settings).routes(
+                partial(self._starter.ensure, timeouts.first_byte)
+            ),
             Route("/", public({"GET": status.hello})),
             Route("/api/hello", public({"GET": status.hello})),
             Route("/health", public({"GET": status.health})),

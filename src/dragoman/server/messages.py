@@ -7,6 +7,7 @@ from functools import lru_cache
 import msgspec
 
 from dragoman.errors import InvalidRequestError
+from dragoman.routing.client import InferenceEngineClient
 from dragoman.routing.session import session_key
 from dragoman.server.exchange import JSON, Exchange, Headers, betas_of, require_json, require_version
 from dragoman.server.guard import Guard
@@ -73,13 +74,13 @@ class MessagesEndpoint:
 
     async def _whole(self, exchange: Exchange, answer: Answer) -> None:
         _note(exchange, answer.engine, answer.message.usage, answer.message.stop_reason)
-        await exchange.respond(200, answer.body, [JSON, *engine_header(answer.engine)])
+        await exchange.respond(200, answer.body, [JSON, *engine_headers(self._service.client, answer.engine)])
 
     async def _stream(self, exchange: Exchange, answer: AnswerStream) -> None:
         exchange.on_error = answer.fail
         try:
             stall = self._settings.timeouts.stall
-            await exchange.begin_stream(engine_header(answer.engine), stall=stall)
+            await exchange.begin_stream(engine_headers(self._service.client, answer.engine), stall=stall)
             await answer.play(exchange.write)
             await exchange.end()
         finally:
@@ -117,9 +118,13 @@ class MessagesEndpoint:
         )
 
 
-def engine_header(engine: str) -> Headers:
-    """Which engine answers."""
-    return [(b"x-dragoman-engine", _plain(engine))] if engine else []
+def engine_headers(client: InferenceEngineClient, engine: str) -> Headers:
+    """Which engine answers, and with which weights, where it tells."""
+    if not engine:
+        return []
+    version = client.weight_version(engine)
+    told = [(b"x-dragoman-engine", _plain(engine))]
+    return [*told, (b"x-dragoman-weight-version", _plain(version))] if version else told
 
 
 @lru_cache(maxsize=256)

@@ -7,9 +7,9 @@ import msgspec
 from dragoman.engines.base import RelayedAnswer
 from dragoman.errors import DragomanError
 from dragoman.observe.metrics import Metrics
-from dragoman.server.exchange import Exchange, require_json
+from dragoman.server.exchange import Exchange, Headers, require_json
 from dragoman.server.guard import Guard
-from dragoman.server.messages import engine_header
+from dragoman.server.messages import engine_headers
 from dragoman.server.traffic import Traffic
 from dragoman.service.openai_door import Caller, OpenAIDoor, Passing, Tail
 from dragoman.settings import Settings
@@ -60,7 +60,7 @@ class OpenAIEndpoint:
         answer = await self._door.whole(passing)
         self._note(exchange, passing.engine, answer.usage)
         kind = (b"content-type", answer.content_type.encode("latin-1"))
-        await exchange.respond(answer.status, answer.body, [kind, *engine_header(passing.engine)])
+        await exchange.respond(answer.status, answer.body, [kind, *self._headers(passing.engine)])
 
     async def _stream(self, exchange: Exchange, passing: Passing) -> None:
         answer = await self._door.stream(passing)
@@ -70,7 +70,7 @@ class OpenAIEndpoint:
                 await self._refused(exchange, answer)
                 return
             exchange.on_error = _error_event
-            await exchange.begin_stream(engine_header(answer.engine), stall=self._settings.timeouts.stall)
+            await exchange.begin_stream(self._headers(answer.engine), stall=self._settings.timeouts.stall)
             async for piece in answer:
                 tail.feed(piece)
                 await exchange.write(piece)
@@ -83,7 +83,10 @@ class OpenAIEndpoint:
         """A mistake of the client, in the engine's words."""
         body = b"".join([piece async for piece in answer])
         kind = (b"content-type", answer.content_type.encode("latin-1"))
-        await exchange.respond(answer.status, body, [kind, *engine_header(answer.engine)])
+        await exchange.respond(answer.status, body, [kind, *self._headers(answer.engine)])
+
+    def _headers(self, engine: str) -> Headers:
+        return engine_headers(self._door.client, engine)
 
     def _note(self, exchange: Exchange, engine: str, usage: ChatUsage | None) -> None:
         exchange.notes["engine"] = engine

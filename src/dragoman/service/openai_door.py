@@ -57,7 +57,7 @@ class OpenAIDoor:
     """Passes Chat Completions and Completions on; all methods raise `DragomanError`s only."""
 
     def __init__(self, client: InferenceEngineClient) -> None:
-        self._client = client
+        self.client = client
 
     def read(self, path: str, body: bytes, caller: Caller) -> Passing:
         """The requests of a body; `InvalidRequestError` by field where it cannot be passed on.
@@ -65,7 +65,7 @@ class OpenAIDoor:
         `session_id` is taken out: one for all, or for a batch of prompts a list of as many.
         """
         members = _members(body)
-        model = self._client.resolve(_decoded(members, "model", str))
+        model = self.client.resolve(_decoded(members, "model", str))
         members["model"] = msgspec.Raw(msgspec.json.encode(model))
         is_streamed = _decoded(members, "stream", bool | None) is True
         prompts = _prompts(members) if path == COMPLETIONS else None
@@ -92,7 +92,7 @@ class OpenAIDoor:
 
     async def stream(self, passing: Passing) -> RelayedAnswer:
         """The engine's answer as it comes."""
-        return await self._client.relay(passing.requests[0])
+        return await self.client.relay(passing.requests[0])
 
     async def whole(self, passing: Passing) -> Passed:
         """The whole answer; that of a batch is all of it or an error."""
@@ -109,7 +109,7 @@ class OpenAIDoor:
         return wrong or _joined(answers)
 
     async def _one(self, request: RelayRequest) -> Passed:
-        answer = await self._client.relay(request)
+        answer = await self.client.relay(request)
         try:
             body = b"".join([piece async for piece in answer])
         finally:
