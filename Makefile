@@ -33,7 +33,7 @@ COVER_FLAGS = $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
 FULL_COVER := src/dragoman/wire/*,src/dragoman/translate/*,src/dragoman/routing/policy.py
 
 .PHONY: help install serve test check format format-check lint types imports cov cov-report cov-full-report \
-	docs docs-check golden prefix-table bench bench-docs eval-tools wheel wheel-test lock upgrade parrot clean
+	docs docs-check golden prefix-table bench bench-docs eval-tools wheel wheel-test lock upgrade parrot clean faults
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -132,6 +132,9 @@ golden: $(S_CLIENTS) ## Rewrite the golden files from what the code answers now
 prefix-table: $(S_NODE) $(S_TEMPLATES) ## Measure anew where chat templates break the prefix of a conversation
 	@$(BIN)/python -m tests.prefix.remeasure
 	@$(BIN)/python -m scripts.generate_docs
+
+faults: $(S_CLIENTS) ## Kill, stop, slow and garble engines for five minutes under 200 sessions
+	@FAULT_SECONDS=300 FAULT_SESSIONS=200 $(BIN)/python -m pytest tests/faults -n0 -q -s
 
 bench: $(S_CLIENTS) ## Measure Dragoman beside its peers (15 minutes; with ARGS=--quick some); writes build/bench.json
 	@$(UV) --version >/dev/null && $(BIN)/python -m bench $(ARGS)

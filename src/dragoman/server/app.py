@@ -28,7 +28,7 @@ from dragoman.server.traffic import Traffic
 from dragoman.server_tools.base import ServerTools
 from dragoman.service import MessagesService, signature_keys
 from dragoman.service.batches import BatchRunner
-from dragoman.service.openai_door import CHAT_COMPLETIONS, COMPLETIONS, OpenAIDoor
+from dragoman.service.openai_door import OPENAI_PATHS, OpenAIDoor
 from dragoman.settings import Settings
 from dragoman.translate.signature import Signer
 
@@ -58,7 +58,8 @@ class DragomanApp(Starlette):
         models = ModelsEndpoint(self.service)
         timeouts = self.settings.timeouts
         status = StatusEndpoint(self.service, self.traffic, partial(self._starter.ensure, timeouts.probe))
-        keyed = partial(Endpoint, self.guard, before=partial(self._starter.ensure, timeouts.first_byte))
+        started = partial(self._starter.ensure, timeouts.first_byte)
+        keyed = partial(Endpoint, self.guard, before=started)
         stored = partial(Endpoint, self.guard)
         public = partial(Endpoint, self.guard, is_public=True)
         store, settings = self.service.store, self.settings
@@ -78,18 +79,13 @@ class DragomanApp(Starlette):
             Route("/v1/messages/batches/{id}", stored({"GET": batches.get, "DELETE": batches.delete})),
             Route("/v1/messages/batches/{id}/cancel", stored({"POST": batches.cancel})),
             Route("/v1/messages/batches/{id}/results", stored({"GET": batches.results})),
-            *(
-                Route(path, keyed({"POST": self._passing(path).create}))
-                for path in (CHAT_COMPLETIONS, COMPLETIONS)
-            ),
+            *(Route(path, keyed({"POST": self._passing(path).create})) for path in OPENAI_PATHS),
             Route("/v1/models", keyed({"GET": models.list})),
             Route("/v1/models/{id:path}", keyed({"GET": models.get})),
             Route("/v1/files", stored({"GET": files.list, "POST": files.create})),
             Route("/v1/files/{id}", stored({"GET": files.get, "DELETE": files.delete})),
             Route("/v1/files/{id}/content", stored({"GET": files.content})),
-            *AdminEndpoint(self.service.client, settings).routes(
-                partial(self._starter.ensure, timeouts.first_byte)
-            ),
+            *AdminEndpoint(self.service.client, settings).routes(started),
             Route("/", public({"GET": status.hello})),
             Route("/api/hello", public({"GET": status.hello})),
             Route("/health", public({"GET": status.health})),

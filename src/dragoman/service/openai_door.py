@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -16,12 +18,11 @@ from dragoman.wire.openai import ChatUsage
 from dragoman.wire.tokens import RelayRequest
 
 COMPLETIONS = "/v1/completions"
-CHAT_COMPLETIONS = "/v1/chat/completions"
+OPENAI_PATHS = ("/v1/chat/completions", COMPLETIONS)
 # Where a streamed answer tells its usage: in one of its last events.
 _TAIL_BYTES = 8192
 _Session = str | int
-# the one reader that says where a value ends
-_JSON = json.JSONDecoder()
+_MOST_BRACES = 8
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,12 +152,13 @@ def usage_in(data: bytes) -> ChatUsage | None:
     at = data.rfind(b'"usage":')
     if at < 0:
         return None
-    text = data[at + len(b'"usage":') :].decode("utf-8", "replace").lstrip()
-    try:
-        value, _ = _JSON.raw_decode(text)
-        return msgspec.convert(value, ChatUsage)
-    except (ValueError, RecursionError):
-        return None
+    text = data[at + len(b'"usage":') :]
+    # the object ends at one of its first braces: it holds others
+    ends = [found.end() for found in islice(re.finditer(rb"}", text), _MOST_BRACES)]
+    for end in ends:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return msgspec.json.decode(text[:end], type=ChatUsage)
+    return None
 
 
 # ---- a body ------------------------------------------------------------------------------------------------
