@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from dragoman.engines.remote import RemoteInferenceEngine
     from dragoman.engines.scripted import ScriptedInferenceEngine
     from dragoman.routing.client import InferenceEngineClient
-    from dragoman.server.app import create_app
+    from dragoman.server.app import create_app, create_service
+    from dragoman.server.app import create_app as asgi_app
     from dragoman.server_tools import ServerTools
     from dragoman.service import MessagesService
 
@@ -20,7 +21,9 @@ __all__ = [
     "ScriptedInferenceEngine",
     "ServerTools",
     "__version__",
+    "asgi_app",
     "create_app",
+    "create_service",
 ]
 
 __version__ = "0.1.0"
@@ -31,8 +34,12 @@ _PLACES = {
     "RemoteInferenceEngine": "dragoman.engines.remote",
     "ScriptedInferenceEngine": "dragoman.engines.scripted",
     "ServerTools": "dragoman.server_tools",
+    "asgi_app": "dragoman.server.app",
     "create_app": "dragoman.server.app",
+    "create_service": "dragoman.server.app",
 }
+# Under which name it is there, where that is another one.
+_NAMES = {"asgi_app": "create_app"}
 
 
 def __dir__() -> list[str]:
@@ -44,4 +51,4 @@ def __getattr__(name: str) -> object:
     """Imports a public name when it is first asked for: who needs one part does not load all."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_PLACES[name]), name)
+    return getattr(importlib.import_module(_PLACES[name]), _NAMES.get(name, name))
