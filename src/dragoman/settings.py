@@ -31,7 +31,9 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an
     environment variable that holds the key, so that it need not stand in a file. `aids` names a model of
     the catalogue: a llama.cpp server that serves it gets its prompt aids. max_requests: running there at a
-    time (0: no bound); more wait. weight: its share of sessions beside the others' weights.
+    time (0: no bound); more wait. weight: its share of sessions beside the others' weights. ca_file:
+    certificates (PEM) that sign the server's, in the place of the system's. client_cert and client_key: files
+    of ours, for a server that asks for them.
     """
 
     url: HttpUrl
@@ -43,6 +45,9 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     aids: str = ""
     max_requests: Count = 0
     weight: Annotated[float, Meta(gt=0)] = 1.0
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

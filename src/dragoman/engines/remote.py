@@ -38,6 +38,7 @@ from dragoman.engines.remote_control import control_of
 from dragoman.engines.remote_doors import RemoteDoors
 from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
+from dragoman.engines.tls import tls_of
 from dragoman.engines.transport import Transport, engine_root, read_whole, refusal
 from dragoman.engines.whole import WholeStream, as_chunk, fold
 from dragoman.errors import (
@@ -75,7 +76,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self.max_requests, self.weight = entry.max_requests, entry.weight
         self._entry = entry
         self._timeouts = timeouts or Timeouts()
-        self._transport = Transport(root, self.secret, self._timeouts, limits or Limits())
+        self._transport = Transport(root, self.secret, self._timeouts, limits or Limits(), tls_of(entry))
         self._doors = RemoteDoors(self.name, self._transport, self._timeouts)
         self._given = None if entry.dialect == "auto" else DIALECTS[entry.dialect]()
         self._dialect: Dialect | None = self._given

@@ -7,6 +7,7 @@ import email.utils
 import io
 import os
 import re
+import ssl
 import time
 from types import SimpleNamespace
 from urllib.parse import SplitResult, urlsplit
@@ -77,8 +78,16 @@ def _split(url: str) -> SplitResult | None:
 class Transport:
     """Connections to one engine. `post` leaves the answer's body to its caller, `ask` reads it."""
 
-    def __init__(self, root: str, key: str, timeouts: Timeouts, limits: Limits) -> None:
+    def __init__(
+        self,
+        root: str,
+        key: str,
+        timeouts: Timeouts,
+        limits: Limits,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.root = root
+        self._tls: ssl.SSLContext | bool = tls or True
         self.timeouts = timeouts
         self._limits = limits
         self._headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
@@ -148,14 +157,16 @@ class Transport:
         # made late: it belongs to the event loop that runs
         if "pooled" not in self._sessions:
             most = self._limits.engine_connections
-            connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=KEEP_ALIVE_SECONDS)
+            connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=self._tls)
             self._sessions["pooled"] = self._session(connector)
         return self._sessions["pooled"]
 
     def _unpooled(self) -> aiohttp.ClientSession:
         """Connections for one request each: the pool may hold more that died."""
         if "unpooled" not in self._sessions:
-            connector = aiohttp.TCPConnector(limit=self._limits.engine_connections, force_close=True)
+            connector = aiohttp.TCPConnector(
+                limit=self._limits.engine_connections, force_close=True, ssl=self._tls
+            )
             self._sessions["unpooled"] = self._session(connector)
         return self._sessions["unpooled"]
 
