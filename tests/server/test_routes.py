@@ -87,7 +87,7 @@ def test_health_and_readiness(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> 
         ("GET", "/nothing"),
         ("POST", "/v1/complete"),
         ("POST", "/v1/messages/"),
-        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/chat/completions/"),
         ("DELETE", "/v1"),
         ("GET", "/v1/messages/batch"),
         ("POST", "/v1//messages"),

@@ -8,11 +8,8 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from tests.support.blocks_with_marks import contents
+from tests.support.blocks_with_marks import WORDS, contents
 from tests.support.translation import assistant, call, image, result, system, thinking, user
-
-# Any text but one in which a mark, or a part of one, could stand.
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="#"), max_size=6)
 
 
 class Loop(msgspec.Struct):
