@@ -220,7 +220,7 @@ async def test_of_several_workers_one_runs_and_another_takes_over_when_it_is_kil
 
 async def until(holds: Callable[[], object]) -> None:
     """Returns when something has come true."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not holds():  # noqa: ASYNC110 - it is another process that does it
             await asyncio.sleep(0.02)
 

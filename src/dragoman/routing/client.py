@@ -178,9 +178,9 @@ class InferenceEngineClient(InferenceEngine):
 
     async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
         """The answer as a stream, from the engine of the request's session, and from others if it fails."""
-        if not self._settings.routing.continuation:
+        if not (self._settings.routing.continuation and self._may_outlive):
             return await self._open(request)
-        request.return_token_ids = await self._may_need_ids(request.model)
+        request.return_token_ids = await self._tells_ids(request.model)
         return self._continued(request, await self._open(request))
 
     async def count_tokens(self, request: ChatRequest) -> int:
@@ -222,12 +222,15 @@ class InferenceEngineClient(InferenceEngine):
 
         return await self._router.run(request, ask)
 
-    async def _may_need_ids(self, model: str) -> bool:
-        """Whether an answer may have to go on from its ids: elsewhere, or where a pause gave it up."""
-        can = await self.capabilities(model)
-        if not (can.token_ids and can.token_door and can.raw_format in FORMATS):
-            return False
+    @property
+    def _may_outlive(self) -> bool:
+        """Whether an answer can go on: elsewhere, or where a pause gave it up."""
         return len(self._fleet.members) > 1 or "pause_generation" in self.control.operations
+
+    async def _tells_ids(self, model: str) -> bool:
+        """Whether an answer could go on from its ids."""
+        can = await self.capabilities(model)
+        return can.token_ids and can.token_door and can.raw_format in FORMATS
 
     async def reopen(self, request: ChatRequest, but: str | None) -> ChatStream | None:
         """An answer's stream on another engine than the named one; None where there is no other."""
