@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from dragoman.server.run import address_of, bind, new_loop, serve
-from tests.support.fake_openai import CHAT, Answer, FakeOpenAI, Hang, Pause, Seen, reply, whole
+from tests.support.fake_openai import CHAT, Answer, FakeOpenAI, Hold, Pause, Seen, reply, whole
 from tests.support.serving import Process, dragoman_process, settings_of
 
 KILLS = 50
@@ -30,24 +30,31 @@ REQUESTS = KILLS * PER_LIFE + 100
 
 
 class Echo(FakeOpenAI):
-    """An engine that says what it was asked, up to `left` times; then it says nothing more."""
+    """An engine that says what it was asked, up to `left` times; then it says nothing more until `give`."""
 
     def __init__(self, left: int) -> None:
         super().__init__({CHAT: self._say})
         self.left = left
+        self._more = asyncio.Event()
         self.running = 0
         self.most_at_once = 0
 
     def _say(self, seen: Seen) -> Answer:
         self.running = sum(not (chat.written or chat.hung_up) for chat in self.chats)
         self.most_at_once = max(self.most_at_once, self.running)
-        if self.left <= 0:
-            return Answer(silent=True, pieces=[Hang()])
-        self.left -= 1
         said = seen.json["messages"][-1]["content"]
         answer = reply(whole(f"echo {said}"))
+        if self.left <= 0:
+            return Answer(headers=answer.headers, pieces=[Hold(self._more), *answer.pieces])
+        self.left -= 1
         wait = Pause(0.001 + 0.01 * (len(self.seen) % 3))
-        return Answer(headers=answer.headers, pieces=[wait, *answer.pieces], silent=False)
+        return Answer(headers=answer.headers, pieces=[wait, *answer.pieces])
+
+    def give(self, more: int) -> None:
+        """What is held is answered, and so many after it."""
+        self.left = more
+        held, self._more = self._more, asyncio.Event()
+        held.set()
 
 
 def batch_of(names: list[str]) -> dict[str, Any]:
@@ -208,13 +215,13 @@ async def test_of_several_workers_one_runs_and_another_takes_over_when_it_is_kil
             await until(lambda: engine.left == 0)
             assert engine.most_at_once == 4
             for worker in workers_of(process):
+                # the one that runs, or the one that waits: either may be the first
                 os.kill(worker, signal.SIGKILL)
-                engine.left = 10
+                engine.give(10)
                 await until(lambda: engine.left == 0)
-            # what the engine does not answer goes with those that asked for it
-            engine.left = 1000
             for worker in workers_of(process):
                 os.kill(worker, signal.SIGKILL)
+            engine.give(1000)
             await check(client, await ended(client, address), names)
 
 

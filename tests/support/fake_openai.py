@@ -30,6 +30,12 @@ class Hang(msgspec.Struct, frozen=True):
     """Silence until the client hangs up."""
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """Silence until the event is set."""
+
+    until: asyncio.Event
+
+
 class Cut(msgspec.Struct, frozen=True):
     """The connection ends here, in the middle of the answer."""
 
@@ -50,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     content_type: str = "application/json"
     headers: dict[str, str] = {}
-    pieces: Sequence[bytes | Raw | Pause | Hang | Cut] = ()
+    pieces: Sequence[bytes | Raw | Pause | Hang | Hold | Cut] = ()
     silent: bool = False
     closes: bool = False
 
@@ -238,7 +244,14 @@ class FakeOpenAI:
         return not answer.closes
 
 
-async def _is_hung_up(reader: asyncio.StreamReader, piece: Pause | Hang) -> bool:
+async def _is_hung_up(reader: asyncio.StreamReader, piece: Pause | Hang | Hold) -> bool:
+    if isinstance(piece, Hold):
+        reading, release = asyncio.ensure_future(reader.read(1)), asyncio.ensure_future(piece.until.wait())
+        await asyncio.wait((reading, release), return_when=asyncio.FIRST_COMPLETED)
+        ended = reading.done() and not reading.result()
+        reading.cancel()
+        release.cancel()
+        return ended
     seconds = piece.seconds if isinstance(piece, Pause) else None
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
