@@ -45,9 +45,10 @@ def pdf(
 
 def picture_object(width: int, height: int, data: bytes, packing: str = "FlateDecode") -> bytes:
     """A picture inside a PDF, of so many pixels as it says itself; `data` may be of others."""
+    filters = " ".join(f"/{name}" for name in packing.split())
     keys = (
         f"/Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace /DeviceRGB "
-        f"/BitsPerComponent 8 /Filter /{packing} /Length {len(data)}"
+        f"/BitsPerComponent 8 /Filter [{filters}] /Length {len(data)}"
     )
     return f"<< {keys} >>\nstream\n".encode() + data + b"\nendstream"
 

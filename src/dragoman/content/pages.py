@@ -118,7 +118,8 @@ def _images(job: Job) -> Iterator[PageImage]:
     _check_count(len(document), job)
     for number in range(len(document)):
         width, height = document.get_page_size(number)
-        _check_legible(number + 1, width, height, job.max_pixels)
+        if not _fits(width, height, job.max_pixels) and _shows_text(pdfium, document[number]):
+            raise _illegible(number + 1, width, height, job.max_pixels)
     for number in range(len(document)):
         page = document[number]
         _check_pictures(pdfium, page, number + 1, job.max_image_pixels)
@@ -129,15 +130,34 @@ def _images(job: Job) -> Iterator[PageImage]:
         page.close()
 
 
-def _check_legible(number: int, width: float, height: float, max_pixels: int) -> None:
-    needed = math.ceil(width * MIN_DPI / 72) * math.ceil(height * MIN_DPI / 72)
-    if needed > max_pixels:
-        dots = int(72 * scale_of(width, height, max_pixels))
-        raise ContentError(
-            f"page {number} is {width:.0f} x {height:.0f} points large, and in {max_pixels} pixels "
-            f"(documents.max_pixels) it would have {dots} dots per inch: {MIN_DPI} are needed to read it, "
-            f"which take {needed} pixels"
-        )
+def _fits(width: float, height: float, max_pixels: int) -> bool:
+    return _needed(width, height) <= max_pixels
+
+
+def _needed(width: float, height: float) -> int:
+    return math.ceil(width * MIN_DPI / 72) * math.ceil(height * MIN_DPI / 72)
+
+
+def _shows_text(pdfium: Any, page: Any) -> bool:
+    """Whether a page has letters of its own.
+
+    The size in points says nothing about a page that is a picture only: programs that make a PDF of a photo
+    or a scan give each of its pixels a point, and what was recognised in it lies there unseen.
+    """
+    raw = pdfium.raw
+    found = page.get_objects(filter=[raw.FPDF_PAGEOBJ_TEXT])
+    return any(
+        raw.FPDFTextObj_GetTextRenderMode(each.raw) != raw.FPDF_TEXTRENDERMODE_INVISIBLE for each in found
+    )
+
+
+def _illegible(number: int, width: float, height: float, max_pixels: int) -> ContentError:
+    dots = int(72 * scale_of(width, height, max_pixels))
+    return ContentError(
+        f"page {number} is {width:.0f} x {height:.0f} points large, and in {max_pixels} pixels "
+        f"(documents.max_pixels) it would have {dots} dots per inch: {MIN_DPI} are needed to read it, "
+        f"which take {_needed(width, height)} pixels"
+    )
 
 
 def _check_pictures(pdfium: Any, page: Any, number: int, max_pixels: int) -> None:
@@ -153,9 +173,11 @@ def _check_pictures(pdfium: Any, page: Any, number: int, max_pixels: int) -> Non
 
 def _jpeg_2000_size(picture: Any) -> tuple[int, int]:
     """How large a JPEG 2000 picture says that it is: it is unpacked in that size, whatever the PDF says."""
-    if "JPXDecode" not in picture.get_filters():
+    filters = picture.get_filters()
+    if "JPXDecode" not in filters:
         return 0, 0
-    data = bytes(picture.get_data())
+    # behind another filter it is packed once more
+    data = bytes(picture.get_data(decode_simple=len(filters) > 1))
     found = _JPEG_2000.search(data)
     return _SIZE.unpack(found[1]) if found else (0, 0)
 

@@ -19,6 +19,9 @@ A0 = (2384, 3370)
 FEW = zlib.compress(bytes(12))
 
 
+PACKED_TWICE = picture_object(64, 64, zlib.compress(jpeg_2000(30_000, 30_000)), "FlateDecode JPXDecode")
+
+
 def job(data: bytes, **changes: Any) -> Job:
     whole = Job(
         data=data, images=True, max_pages=10, max_pixels=1_200_000, max_image_pixels=1_000_000, seconds=60
@@ -57,6 +60,13 @@ def test_the_words_of_a_page_of_any_size_are_read() -> None:
     assert read_pages(job(pdf("Hello", size=A0), images=False)) == [PageText("Hello")]
 
 
+def test_a_scan_whose_page_has_a_point_for_each_pixel_is_drawn() -> None:
+    scan = io.BytesIO()
+    Image.new("L", (2480, 3508)).save(scan, "PDF")
+    ((width, height),) = drawn(scan.getvalue(), max_image_pixels=10_000_000)
+    assert 1_100_000 < width * height <= 1_200_000
+
+
 def test_with_more_pixels_the_same_page_is_drawn() -> None:
     assert drawn(pdf("Hello", size=A0), max_pixels=2_008_520) == [(1192, 1685)]
 
@@ -70,6 +80,8 @@ def test_with_more_pixels_the_same_page_is_drawn() -> None:
         # what it says in the PDF is not what it is
         (picture_object(64, 64, jpeg_2000(1001, 1000), "JPXDecode"), "1001 x 1000"),
         (picture_object(64, 64, jpeg_2000(30_000, 30_000), "JPXDecode"), "30000 x 30000"),
+        # nor is it to be seen before it is unpacked
+        (PACKED_TWICE, "30000 x 30000"),
     ],
 )
 def test_a_picture_with_too_many_pixels_is_refused(picture: bytes, size: str) -> None:
