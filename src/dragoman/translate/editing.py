@@ -16,8 +16,10 @@ from msgspec.structs import replace
 
 from dragoman.errors import InvalidRequestError
 from dragoman.wire.anthropic.blocks import (
+    CachedBlock,
     ContentBlock,
     RedactedThinkingBlock,
+    TextBlock,
     ThinkingBlock,
     ToolReferenceBlock,
     ToolResultBlock,
@@ -83,7 +85,7 @@ def clearing_of(edit: Edit, request: CountTokensRequest) -> Clearing | None:
 def estimated_tokens(request: CountTokensRequest) -> int:
     """A guess of the prompt's tokens, for an engine that cannot count."""
     parts = (request.system, request.tools, request.messages)
-    return sum(_characters(part) for part in parts if part) // CHARACTERS_PER_TOKEN
+    return sum(_said(part) for part in parts if part) // CHARACTERS_PER_TOKEN
 
 
 def may_pass(request: CountTokensRequest, tokens: int) -> bool:
@@ -174,8 +176,11 @@ def _stays(use: _Use, excluded: set[str]) -> bool:
     One that was cleared already, in a history that the client edited by itself, has nothing more to give.
     """
     content = use.result.content
-    loads = isinstance(content, list) and any(isinstance(block, ToolReferenceBlock) for block in content)
-    return loads or content == CLEARED or use.call.name in excluded
+    blocks = content if isinstance(content, list) else []
+    loads = any(isinstance(block, ToolReferenceBlock) for block in blocks)
+    texts = [block.text for block in blocks if isinstance(block, TextBlock)]
+    cleared = content == CLEARED or (len(blocks) == 1 and texts == [CLEARED])
+    return loads or cleared or use.call.name in excluded
 
 
 def _uses(messages: Sequence[Message]) -> Iterator[_Use]:
@@ -197,7 +202,7 @@ def _whole_steps(uses: list[_Use], step: int, edit: ClearToolUses) -> list[_Use]
     """
     end = gathered = 0
     for number, use in enumerate(uses, start=1):
-        gathered += _characters(use.result.content)
+        gathered += _said(use.result.content)
         gathered += len(bytes(use.call.input)) if _clears_input(edit, use.call) else 0
         if gathered >= step:
             end, gathered = number, 0
@@ -224,8 +229,27 @@ def _blocks(message: Message) -> list[ContentBlock]:
     return [] if isinstance(message.content, str) else message.content
 
 
+def _said(value: object) -> int:
+    """The characters of what a value says.
+
+    A string, the block that it stands for, and one that is marked for a cache are the same to a model, and of
+    the same length here.
+    """
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return sum(map(_said, value))
+    if isinstance(value, TextBlock):
+        return len(value.text)
+    if isinstance(value, Message | ToolResultBlock):
+        return _said(value.content or "")
+    if isinstance(value, CachedBlock):
+        value = replace(value, cache_control=None)
+    return _characters(value)
+
+
 def _characters(value: object) -> int:
-    """The length of what a value says; a picture counts for as much as a page of text."""
+    """The length of a value's JSON; a picture counts for as much as a page of text."""
     text = msgspec.json.encode(value)
     pictures = _PICTURES.findall(text)
     return len(text) - sum(map(len, pictures)) + len(pictures) * _PICTURE_CHARACTERS
