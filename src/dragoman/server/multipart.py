@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.message import Message
 from typing import Any
 
@@ -12,6 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from dragoman.errors import InvalidRequestError, UnsupportedMediaTypeError
 
 # What RFC 5987 asks a reader to know; other names of charsets are no reason to try all that Python has.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
 # More of these in one part is no form that a client sends.
 _MAX_HEADERS = 16
@@ -127,9 +129,9 @@ def _extended(disposition: str, name: str, filename: str | None) -> str | None:
     head = Message()
     head["content-disposition"] = disposition
     try:
-        # a part of a name that is numbered beyond any integer is an error there
+        # an error there: a part of a name that is numbered beyond any integer, or beside the whole name
         options: list[tuple[str, Any]] = head.get_params([], "content-disposition")
-    except ValueError:
+    except (ValueError, TypeError):
         raise _malformed() from None
     # an extended value is a triple with its charset, and comes behind the others
     *_, found = (None, *(value for key, value in options if key.lower() == "filename"))
@@ -153,7 +155,7 @@ def _decoded(charset: str | None, _language: str | None, text: str) -> str | Non
         found = text.encode("latin-1").decode(charset or "us-ascii")
     except UnicodeError:
         return None
-    return found if found.isprintable() else None
+    return None if _CONTROL.search(found) else found
 
 
 def _text(name: bytes) -> str:
