@@ -229,6 +229,15 @@ LLAMACPP = (
     "...index0 %% 2 == 0) %%}{{ raise_exception('%s\n               ^\nError: Jinja Exception: %s"
 )
 ALTERNATE = "Conversation roles must alternate user/assistant/user/assistant/..."
+SENTENCES = (
+    "System message must be at the beginning.",
+    "No user query found in messages.",
+    "Tool call IDs should be alphanumeric strings with length 9!",
+    "Message has tool role, but there was no previous assistant message with a tool call!",
+    "Cannot put tools in the first user message when there's no first user message!",
+    "Unsupported message role: developer",
+    "Invalid system message",
+)
 SINGLE = "This model only supports single tool-calls at once!"
 
 
@@ -245,6 +254,7 @@ SINGLE = "This model only supports single tool-calls at once!"
         ("Only user and assistant roles are supported!", "Only user and assistant roles are supported!"),
         ("'functions' is undefined", "'functions' is undefined"),
         ("Unexpected message role.", "Unexpected message role."),
+        *((sentence, sentence) for sentence in SENTENCES),
     ],
 )
 @pytest.mark.parametrize("status", [400, 422])
@@ -254,8 +264,22 @@ def test_a_refusal_of_the_template_is_told_in_its_words(status: int, message: st
     assert error.message == f"messages: the model's chat template refuses this conversation: {reason}"
 
 
+def test_a_refusal_of_the_template_that_llamacpp_calls_its_own_failure_is_the_requests() -> None:
+    error = error_of_reply(500, msgspec.json.encode({"error": {"message": LLAMACPP % ("Conv", ALTERNATE)}}))
+    assert error.message == f"messages: the model's chat template refuses this conversation: {ALTERNATE}"
+    assert (
+        type(error_of_reply(500, msgspec.json.encode({"error": {"message": ALTERNATE}}))) is EngineFaultError
+    )
+
+
 @pytest.mark.parametrize(
-    "message", [f"{ALTERNATE}\nTraceback: in line 1", "x" * 200 + "roles must alternate", "It must alternate"]
+    "message",
+    [
+        f"{ALTERNATE}\nTraceback: in line 1",
+        "x" * 200 + "roles must alternate",
+        "It must alternate",
+        "1 validation error: {'loc': ('body', 'messages', 0, 'role'), 'msg': 'invalid role'}",
+    ],
 )
 def test_what_may_not_be_the_templates_words_is_not_told(message: str) -> None:
     error = error_of_reply(400, msgspec.json.encode({"error": {"message": message}}))

@@ -9,7 +9,7 @@ import msgspec
 
 from dragoman.engines.base import CONFIGURATION
 from dragoman.engines.dialects.overflow import Overflow, find_overflow
-from dragoman.engines.dialects.template_words import template_reason
+from dragoman.engines.dialects.template_words import names_template, template_reason
 from dragoman.errors import (
     DragomanError,
     EngineConfigurationError,
@@ -199,7 +199,9 @@ def _mapped(
     missing = _SET_UP.search(said.message)
     if missing is not None:
         status, detail = 404, f"{detail}, which says: {missing[0]}"
-    if status in {400, 422} and (refused := _refused(said.message, detail, content)) is not None:
+    if (status in {400, 422} or names_template(said.message)) and (
+        refused := _refused(said.message, detail, content)
+    ) is not None:
         return refused
     kind, message = _OF_STATUS.get(status, (EngineFaultError, "the engine failed to answer"))
     return kind(message, retry_after=retry_after, log_detail=detail, log_content=content)

@@ -11,9 +11,15 @@ _SAID = re.compile(r"Jinja Exception: *([^\n]+)")
 _KNOWN = re.compile(
     r"roles must alternate|roles are supported|single tool-calls at once|'\w+' is undefined"
     r"|\b(?:system|tool) (?:role|message|prompt)s? (?:is |are )?not supported"
-    r"|\b(?:unknown|unexpected|invalid) (?:message )?role",
+    r"|\b(?:unknown|unexpected|invalid|unsupported) (?:message )?role|^invalid system message"
+    r"|system message (?:must be at the beginning|cannot contain)|no user query found|tool call ids should be"
+    r"|has tool role, but there was no previous|tool message outside of|first user message when there's no"
+    r"|no messages provided|expected non-empty messages"
+    r"|unrecognized content type|unexpected (?:item|content) type",
     re.IGNORECASE,
 )
+# What a server says of a body that is not of its form, by its own library.
+_OF_A_FORM = re.compile(r"validation error|['\"]loc['\"]", re.IGNORECASE)
 # A template's sentence is short; of one that quotes the request no more is shown.
 _LONGEST = 200
 
@@ -24,9 +30,16 @@ def template_reason(words: str) -> str | None:
     if said is not None:
         return said[1].strip()[:_LONGEST]
     sentence = _once(words.strip())
-    if len(sentence) > _LONGEST or "\n" in sentence or not _KNOWN.search(sentence):
+    if len(sentence) > _LONGEST or "\n" in sentence or _OF_A_FORM.search(sentence):
+        return None
+    if not _KNOWN.search(sentence):
         return None
     return sentence
+
+
+def names_template(words: str) -> bool:
+    """Whether an engine says itself that the template refused: some builds of llama.cpp do so with a 500."""
+    return _SAID.search(words) is not None
 
 
 def _once(sentence: str) -> str:
