@@ -18,7 +18,7 @@ from dragoman.translate.finish import Stop
 from dragoman.translate.order import BlockSink
 from dragoman.translate.raw import object_text
 from dragoman.translate.schema_size import UnknownReferenceError, followed_size
-from dragoman.wire.nesting import beyond, shown
+from dragoman.wire.nesting import LOOKED_AT, beyond, shown
 
 # Patterns take time by the text's length; those with look-around or references back give up here.
 _BACKTRACKS = 100_000
@@ -97,7 +97,10 @@ def _compiled(schema: bytes) -> Validator | tuple[str, str]:
         if elsewhere:
             return "", f"`$ref` may only point into the same schema: {elsewhere[0][:_MESSAGE_LENGTH]!r}"
         place = "".join(f".{step}" for step in getattr(error, "instance_path", ()))
-        what = getattr(error, "message", "") or "no JSON Schema"
+        unknown = (
+            "no JSON Schema" if len(schema) <= LOOKED_AT else "the schema is too large or nested too deep"
+        )
+        what = getattr(error, "message", "") or unknown
         return place, what[:_MESSAGE_LENGTH]
 
 

@@ -10,8 +10,9 @@ Steps = tuple[str | int, ...]
 # A string and whether it is a key, or what changes where one stands; possessive, so that no text takes long.
 _TOKEN = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(?:\s*+(:))?+|([\[{])|([\]}])|(,)', re.DOTALL)
 # A token takes some hundred nanoseconds, and this runs where tokens of other requests are streaming.
-_LOOKED_AT = 1024 * 1024
+LOOKED_AT = 1024 * 1024
 _SHOWN = 12
+_SHOWN_OF_A_STEP = 80
 
 
 def beyond(data: bytes | bytearray, most: int) -> Steps | None:
@@ -20,7 +21,7 @@ def beyond(data: bytes | bytearray, most: int) -> Steps | None:
     Of a large text only the beginning is looked at.
     """
     steps: list[str | int] = []
-    for token in _TOKEN.finditer(data, 0, _LOOKED_AT):
+    for token in _TOKEN.finditer(data, 0, LOOKED_AT):
         key, is_key, opens, closes, comma = token.groups()
         if opens:
             if len(steps) == most:
@@ -38,5 +39,9 @@ def beyond(data: bytes | bytearray, most: int) -> Steps | None:
 
 def shown(steps: Steps) -> str:
     """The beginning of a long way down, as a path."""
-    begins = ".".join(map(str, steps[:_SHOWN]))
+    begins = ".".join(_short(str(step)) for step in steps[:_SHOWN])
     return f"{begins}..." if len(steps) > _SHOWN else begins
+
+
+def _short(step: str) -> str:
+    return step if len(step) <= _SHOWN_OF_A_STEP else f"{step[:_SHOWN_OF_A_STEP]}..."

@@ -294,9 +294,10 @@ def test_a_schema_that_is_nested_too_deep_is_refused_where_it_is() -> None:
 
 
 def test_a_schema_whose_end_is_nested_too_deep_is_refused() -> None:
-    long = b'{"description":"%b","not":%b}' % (b"x" * 2**20, nested(5000))
-    with pytest.raises(InvalidRequestError, match="nested too deep"):
-        validator_of(long, PATH)
+    for levels in (260, 1000, 5000):
+        long = b'{"description":"%b","not":%b}' % (b"x" * 2**20, nested(levels))
+        with pytest.raises(InvalidRequestError, match="nested too deep"):
+            validator_of(long, PATH)
 
 
 def test_a_prefilled_answer_cannot_have_a_form() -> None:

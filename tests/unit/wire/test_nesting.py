@@ -60,3 +60,7 @@ def test_only_the_beginning_of_a_long_text_is_looked_at() -> None:
 def test_a_long_way_is_shortened() -> None:
     assert shown(("a", 0, "b")) == "a.0.b"
     assert shown(("x",) * 13) == "x.x.x.x.x.x.x.x.x.x.x.x..."
+
+
+def test_a_long_name_on_the_way_is_cut() -> None:
+    assert shown(("x" * 400_000, 0)) == "x" * 80 + "....0"
