@@ -160,16 +160,18 @@ class ServerTools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How calls are spread over engines, and what happens when one fails, is full, or is paused.
 
-    bound: how far above its share of all calls an engine may be before a session leaves it. idle: seconds
-    without a call after which a session that left goes back. retries: engines on which a call is tried after
-    the first. retry_share: retries for each call, over time. retry_wait: the longest delay that a call waits
-    for because an engine asks for it. breaker_failures: in a row, after which an engine gets no calls while
-    others can take them, for breaker_seconds. queue: calls that wait while all engines are full, and
-    queue_seconds how long; more get 529. pause_seconds: how long a call waits while generation is paused.
-    continuation: whether an answer that an engine leaves in the middle goes on at another.
+    bound: how far above its share of all calls an engine may be before a session leaves it, and few: calls
+    below which it is never above. idle: seconds without a call after which one goes back. retries: engines on
+    which a call is tried after the first. retry_share: retries for each call, over time. retry_wait: the
+    longest delay that a call waits for because an engine asks for it. breaker_failures: in a row, after which
+    an engine gets no calls while others can take them, for breaker_seconds. queue: calls that wait while all
+    engines are full, and queue_seconds how long; more get 529. pause_seconds: how long a call waits while
+    generation is paused. continuation: whether an answer that an engine leaves in the middle goes on at
+    another.
     """
 
     bound: Annotated[float, Meta(gt=0)] = 0.25
+    few: Count = 8
     idle: Seconds = 600.0
     retries: Count = 2
     retry_share: Annotated[float, Meta(ge=0, le=1)] = 0.2

@@ -89,6 +89,16 @@ def test_it_is_passed_over_only_for_those_before_it_that_are_full(
     assert all(each.load >= math.ceil((1 + bound) * calls * each.weight / weights) for each in order[:place])
 
 
+@given(fleets(), st.text(max_size=12), st.floats(0.01, 4), st.integers(0, 20))
+def test_an_engine_with_few_calls_always_has_room(
+    fleet: list[Candidate], key: str, bound: float, few: int
+) -> None:
+    passed_over = ranked(fleet, key)
+    chosen = choose(fleet, key, bound=bound, few=few)
+    del passed_over[[each.name for each in passed_over].index(chosen) :]
+    assert [each for each in passed_over if each.load < few * each.weight] == []
+
+
 @given(NAMES, KEYS)
 def test_the_loads_of_one_replica_stay_within_the_bound(names: list[str], keys: list[str]) -> None:
     """Calls that come one after the other and all stay."""

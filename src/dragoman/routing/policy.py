@@ -22,16 +22,22 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     weight: float = 1.0
 
 
-def choose(candidates: Sequence[Candidate], key: str | None, *, bound: float = math.inf) -> str:
+def choose(candidates: Sequence[Candidate], key: str | None, *, bound: float = math.inf, few: int = 0) -> str:
     """The name of the engine for a call; `candidates` must not be empty.
 
     With a key, rendezvous hashing: equal keys meet at one engine, and an engine that comes or goes moves only
     its own share. One whose load would pass (1 + bound) times its share of all calls is passed over for the
-    next in the key's own order. Without a key, the least loaded for its weight, the first among equals.
+    next in the key's own order; never one with fewer than `few` calls for its weight. Without a key, the
+    least loaded for its weight, the first among equals.
     """
     if key is None:
         return min(candidates, key=lambda candidate: candidate.load / candidate.weight).name
-    return next(each.name for each in ranked(candidates, key) if _has_room(each, candidates, bound))
+    return _with_room(first_choice(candidates, key), candidates, key, bound, few).name
+
+
+def first_choice(candidates: Sequence[Candidate], key: str) -> Candidate:
+    """The engine that a key is drawn to most; `candidates` must not be empty."""
+    return max(candidates, key=lambda each: (draw(key, each), each.name))
 
 
 def ranked(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
@@ -48,9 +54,19 @@ def draw(key: str, candidate: Candidate) -> float:
     return -candidate.weight / math.log((number + 0.5) / 2**_DIGEST_BITS)
 
 
-def _has_room(candidate: Candidate, candidates: Sequence[Candidate], bound: float) -> bool:
+def _with_room(
+    first: Candidate, candidates: Sequence[Candidate], key: str, bound: float, few: int
+) -> Candidate:
+    """The first choice, or where it has no room the next that has, in the key's own order."""
+    if _has_room(first, candidates, bound, few):
+        return first
+    # only now: in a great fleet, putting all in order is most of the work
+    return next(each for each in ranked(candidates, key) if _has_room(each, candidates, bound, few))
+
+
+def _has_room(candidate: Candidate, candidates: Sequence[Candidate], bound: float, few: int) -> bool:
     """Whether one more call keeps an engine within the bound, rounded up: so one always has room."""
-    if math.isinf(bound):
+    if math.isinf(bound) or candidate.load < few * candidate.weight:
         return True
     calls = 1 + sum(each.load for each in candidates)
     share = candidate.weight / sum(each.weight for each in candidates)
@@ -61,12 +77,13 @@ class Placements:
     """Where sessions are that had to leave their first choice, so that they do not go to and fro.
 
     Such a session stays where it went until it made no call for `idle` seconds, or that engine is no
-    candidate. `most` bounds how many are remembered: the longest unused is forgotten first. Times are seconds
-    of one clock that never goes back.
+    candidate. `bound` and `few` are those of `choose`. `most` bounds how many are remembered: the longest
+    unused is forgotten first. Times are seconds of one clock that never goes back.
     """
 
-    def __init__(self, *, bound: float, idle: float, most: int = 65_536) -> None:
+    def __init__(self, *, bound: float, idle: float, few: int = 0, most: int = 65_536) -> None:
         self._bound = bound
+        self._few = few
         self._idle = idle
         self._most = most
         self._away: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -81,10 +98,11 @@ class Placements:
         if key is None:
             return choose(candidates, None)
         self._forget(now)
+        first = first_choice(candidates, key)
         where, _ = self._away.get(key, ("", 0.0))
         if all(each.name != where for each in candidates):
-            where = choose(candidates, key, bound=self._bound)
-        if where == choose(candidates, key):
+            where = _with_room(first, candidates, key, self._bound, self._few).name
+        if where == first.name:
             self._away.pop(key, None)
         else:
             self._away[key] = (where, now)

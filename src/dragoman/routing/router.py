@@ -37,7 +37,7 @@ class Router:
         self._metrics = metrics
         self._budget = RetryBudget(routing.retry_share)
         self._line = WaitingLine(routing.queue, routing.queue_seconds, metrics)
-        self._placements = Placements(bound=routing.bound, idle=routing.idle)
+        self._placements = Placements(bound=routing.bound, idle=routing.idle, few=routing.few)
         self._running = asyncio.Event()
         self._running.set()
         fleet.on_room = self._line.offer
