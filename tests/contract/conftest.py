@@ -1,8 +1,9 @@
 """The engines that the contract holds for; each is started once for the module and kept.
 
 `CONTRACT_ENGINES` may hold addresses of more servers (vLLM, SGLang), with the parrot loaded as `parrot` and a
-context of 2048 tokens: the suite runs over them too. `CONTRACT_IN_PROCESS` may name engines that run in this
-process ("vllm"); that needs their own environment (`make contract-all` makes it).
+context of 2048 tokens: the suite runs over them too. `CONTRACT_PLAIN_ENGINES`: addresses of servers that have
+chats and nothing more, and tell no context. `CONTRACT_IN_PROCESS` may name engines that run in this process
+("vllm"); that needs their own environment (`make contract-all` makes it). `CONTRACT_ONLY`: the one to try.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ START_SECONDS = 30
 IN_PROCESS_START_SECONDS = 400
 IN_PROCESS = [f"{name}-in-process" for name in os.environ.get("CONTRACT_IN_PROCESS", "").split()]
 ADDRESSES = os.environ.get("CONTRACT_ENGINES", "").split()
+PLAIN_ENGINES = os.environ.get("CONTRACT_PLAIN_ENGINES", "").split()
+ONLY = os.environ.get("CONTRACT_ONLY", "")
 MORE_ENGINES = [*ADDRESSES, *IN_PROCESS]
 # What the parrot needs of vLLM, in the names of its settings.
 VLLM_ARGUMENTS: dict[str, object] = {
@@ -113,6 +116,15 @@ def parrot_address() -> Iterator[str]:
         yield address
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the tests of the one engine that `CONTRACT_ONLY` names."""
+    if ONLY:
+        params = [(item, getattr(item, "callspec", None)) for item in items]
+        kept = [item for item, spec in params if spec is not None and spec.params.get("engine") == ONLY]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
 ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] = {
     "scripted": scripted,
     "generic": partial(fake, "generic"),
@@ -121,7 +133,7 @@ ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] =
     "ollama": partial(fake, "ollama"),
     "routed": routed,
     "embedded": embedded,
-    **{address: partial(server, address) for address in ADDRESSES},
+    **{address: partial(server, address) for address in (*ADDRESSES, *PLAIN_ENGINES)},
     **{name: start for name, start in {"vllm-in-process": vllm_in_process}.items() if name in IN_PROCESS},
 }
 
