@@ -175,6 +175,22 @@ async def test_a_cancelled_call_ends_and_the_engine_goes_on(engine: InferenceEng
     assert parts(await engine.chat_completion(asked("hello"))) == expected("hello")
 
 
+async def test_what_nobody_waits_for_runs_no_more(engine: InferenceEngine) -> None:
+    endless = ChatRequest(model=MODEL, messages=[ChatMessage(role="user", content=ENDLESS)], temperature=0.0)
+    stream = await engine.stream_chat_completion(endless)
+    await anext(stream)
+    await stream.aclose()
+    task = asyncio.ensure_future(engine.chat_completion(endless))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.wait([task])
+    async with asyncio.timeout(10):
+        # an engine that does not tell says None
+        while await engine.running():  # noqa: ASYNC110 - the engine is asked, it tells nothing by itself
+            await asyncio.sleep(0.05)
+    assert parts(await engine.chat_completion(asked("hello"))) == expected("hello")
+
+
 async def test_calls_at_the_same_time_do_not_mix(engine: InferenceEngine) -> None:
     names = ["hello", "count", "call-Paris", "parallel", "result-Oslo", "quotes"]
     answers = await asyncio.gather(*(streamed(engine, asked(name)) for name in names))
