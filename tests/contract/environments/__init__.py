@@ -67,17 +67,21 @@ _VISION = """
 
 # for the contract: without its operators, which are built for CUDA, their names keep the import from failing
 if not _has_ops():
-    _names = torch.library.Library("torchvision", "DEF")
+    _names = torch.library.Library("torchvision", "FRAGMENT")
     for _name in ("nms", "qnms"):
-        _names.define(_name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        if not hasattr(torch.ops.torchvision, _name):
+            _names.define(_name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 """
 
 
 def _finish_sglang(python: Path) -> None:
     """Adds a torchvision that can be imported beside a torch without CUDA."""
     _uv("pip", "install", "--quiet", "-p", str(python), "--no-deps", "torchvision==0.28.0")
-    with (_packages(python) / "torchvision" / "extension.py").open("a", encoding="utf-8") as file:
-        file.write(_VISION)
+    path = _packages(python) / "torchvision" / "extension.py"
+    text = path.read_text(encoding="utf-8")
+    # a file of its own: installed ones may be links into a cache that all environments share
+    path.unlink()
+    path.write_text(text + _VISION, encoding="utf-8")
 
 
 _FINISH: dict[str, Callable[[Path], None]] = {"vllm": _finish_vllm, "sglang": _finish_sglang}
