@@ -16,6 +16,7 @@ ABS_PYTHON = $(abspath $(BIN)/python)
 UV = . scripts/mirror-env.sh $(PYTHON); $(BIN)/uv
 NODE_DIR := tests/clients/node
 WORKERS ?= 2
+ENGINES ?=
 ARGS ?=
 
 STAMPS := $(VENV)/.stamps
@@ -33,7 +34,7 @@ COVER_FLAGS = $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
 FULL_COVER := src/dragoman/wire/*,src/dragoman/translate/*,src/dragoman/routing/policy.py
 
 .PHONY: help install serve test check format format-check lint types imports cov cov-report cov-full-report \
-	docs docs-check golden prefix-table bench bench-docs eval-tools wheel wheel-test lock upgrade parrot clean faults
+	docs docs-check contract-all golden prefix-table bench bench-docs eval-tools wheel wheel-test lock upgrade parrot clean faults
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -135,6 +136,9 @@ prefix-table: $(S_NODE) $(S_TEMPLATES) ## Measure anew where chat templates brea
 
 faults: $(S_CLIENTS) ## Kill, stop, slow and garble engines for five minutes under 200 sessions
 	@FAULT_SECONDS=300 FAULT_SESSIONS=200 $(BIN)/python -m pytest tests/faults -n0 -q -s
+
+contract-all: $(S_CLIENTS) ## Hold every real engine to the contract, each in its own environment (ENGINES="vllm sglang" some)
+	@$(UV) --version >/dev/null && $(BIN)/python -m tests.contract.all $(ENGINES)
 
 bench: $(S_CLIENTS) ## Measure Dragoman beside its peers (15 minutes; with ARGS=--quick some); writes build/bench.json
 	@$(UV) --version >/dev/null && $(BIN)/python -m bench $(ARGS)

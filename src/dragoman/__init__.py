@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dragoman.engines.remote import RemoteInferenceEngine
     from dragoman.engines.scripted import ScriptedInferenceEngine
+    from dragoman.engines.vllm import VLLMInferenceEngine
     from dragoman.routing.client import InferenceEngineClient
     from dragoman.server.app import create_app, create_service
     from dragoman.server.app import create_app as asgi_app
@@ -20,6 +21,7 @@ __all__ = [
     "RemoteInferenceEngine",
     "ScriptedInferenceEngine",
     "ServerTools",
+    "VLLMInferenceEngine",
     "__version__",
     "asgi_app",
     "create_app",
@@ -34,6 +36,7 @@ _PLACES = {
     "RemoteInferenceEngine": "dragoman.engines.remote",
     "ScriptedInferenceEngine": "dragoman.engines.scripted",
     "ServerTools": "dragoman.server_tools",
+    "VLLMInferenceEngine": "dragoman.engines.vllm",
     "asgi_app": "dragoman.server.app",
     "create_app": "dragoman.server.app",
     "create_service": "dragoman.server.app",

@@ -28,6 +28,8 @@ HttpUrl = Annotated[str, Meta(pattern=_HTTP)]
 class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One engine: its address, key and what it serves.
 
+    `kind` "remote" is a server at `url`; "vllm" is vLLM in this process, which loads `model` with its own
+    `arguments`.
     `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an
     environment variable that holds the key, so that it need not stand in a file. `aids` names a model of
     the catalogue: a llama.cpp server that serves it gets its prompt aids. max_requests: running there at a
@@ -36,7 +38,10 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     of ours, for a server that asks for them.
     """
 
-    url: HttpUrl
+    kind: Literal["remote", "vllm"] = "remote"
+    url: HttpUrl | Literal[""] = ""
+    model: str = ""
+    arguments: dict[str, Any] = {}
     name: str = ""
     key: str = ""
     key_env: str = ""
@@ -48,6 +53,13 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ca_file: str = ""
     client_cert: str = ""
     client_key: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses an engine that is not there."""
+        if self.kind == "remote" and (self.model or self.arguments):
+            raise ValueError("`model` and `arguments` are of an engine in this process: say its `kind`")
+        if self.kind != "remote" and (self.url or not self.model):
+            raise ValueError("an engine in this process has a `model` and no `url`")
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -249,7 +261,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     routing: Routing = Routing()
 
     def __post_init__(self) -> None:
-        """Refuses a door that would stand open by mistake."""
+        """Refuses a door that would stand open by mistake, and a model that would be loaded several times."""
+        if self.workers > 1 and any(entry.kind != "remote" for entry in self.engines):
+            raise ValueError("workers: an engine in this process needs 1 of them")
         if not all(name and key for name, key in self.api_keys.items()):
             raise ValueError("api_keys: a name and its key must not be empty")
         if len(set(self.api_keys.values())) < len(self.api_keys):
@@ -354,18 +368,7 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, dict[str, A
 
 
 _TABLES = frozenset(
-    {
-        "timeouts",
-        "limits",
-        "local",
-        "documents",
-        "fetch",
-        "files",
-        "batches",
-        "threads",
-        "server_tools",
-        "routing",
-    }
+    field.name for field in msgspec.structs.fields(Settings) if isinstance(field.default, msgspec.Struct)
 )
 _JSON_FIELDS = frozenset({"api_keys", "engines", "aliases"})
 _LIST_FIELDS = frozenset({"allowed_hosts", "cors_origins"})

@@ -1,7 +1,9 @@
 """The engines that the contract holds for; each is started once for the module and kept.
 
 `CONTRACT_ENGINES` may hold addresses of more servers (vLLM, SGLang), with the parrot loaded as `parrot` and a
-context of 2048 tokens: the suite runs over them too.
+context of 2048 tokens: the suite runs over them too. `CONTRACT_PLAIN_ENGINES`: addresses of servers that have
+chats and nothing more, and tell no context. `CONTRACT_IN_PROCESS` may name engines that run in this process
+("vllm"); that needs their own environment (`make contract-all` makes it). `CONTRACT_ONLY`: the one to try.
 """
 
 from __future__ import annotations
@@ -28,7 +30,25 @@ from tests.support.dialogues import CONTEXT, MODEL, PARROT, FakeEngine, script_f
 
 SERVE = Path(__file__).with_name("serve_parrot.py")
 START_SECONDS = 30
-MORE_ENGINES = os.environ.get("CONTRACT_ENGINES", "").split()
+# Loading a model takes vLLM a minute, and more beside other work.
+IN_PROCESS_START_SECONDS = 400
+IN_PROCESS = [f"{name}-in-process" for name in os.environ.get("CONTRACT_IN_PROCESS", "").split()]
+ADDRESSES = os.environ.get("CONTRACT_ENGINES", "").split()
+PLAIN_ENGINES = os.environ.get("CONTRACT_PLAIN_ENGINES", "").split()
+ONLY = os.environ.get("CONTRACT_ONLY", "")
+MORE_ENGINES = [*ADDRESSES, *IN_PROCESS]
+# What the parrot needs of vLLM, in the names of its settings.
+VLLM_ARGUMENTS: dict[str, object] = {
+    "served_model_name": MODEL,
+    "max_model_len": CONTEXT,
+    "enforce_eager": True,
+    "enable_auto_tool_choice": True,
+    "tool_call_parser": "hermes",
+    "reasoning_parser": "qwen3",
+    "enable_prompt_tokens_details": True,
+    # left free, so small a model fills an object with white space without end
+    "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+}
 
 
 @asynccontextmanager
@@ -61,6 +81,15 @@ async def embedded() -> AsyncIterator[InferenceEngine]:
 
 
 @asynccontextmanager
+async def vllm_in_process() -> AsyncIterator[InferenceEngine]:
+    """The AsyncLLM of vLLM inside this process."""
+    pytest.importorskip("vllm", reason="this environment is not vLLM's; make contract-all makes one")
+    from dragoman.engines.vllm import VLLMInferenceEngine
+
+    yield VLLMInferenceEngine(str(PARROT / "hf"), VLLM_ARGUMENTS)
+
+
+@asynccontextmanager
 async def routed() -> AsyncIterator[InferenceEngine]:
     """Two engines as one."""
     async with AsyncExitStack() as stack:
@@ -87,6 +116,15 @@ def parrot_address() -> Iterator[str]:
         yield address
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the tests of the one engine that `CONTRACT_ONLY` names."""
+    if ONLY:
+        params = [(item, getattr(item, "callspec", None)) for item in items]
+        kept = [item for item, spec in params if spec is not None and spec.params.get("engine") == ONLY]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
 ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] = {
     "scripted": scripted,
     "generic": partial(fake, "generic"),
@@ -95,7 +133,8 @@ ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] =
     "ollama": partial(fake, "ollama"),
     "routed": routed,
     "embedded": embedded,
-    **{address: partial(server, address) for address in MORE_ENGINES},
+    **{address: partial(server, address) for address in (*ADDRESSES, *PLAIN_ENGINES)},
+    **{name: start for name, start in {"vllm-in-process": vllm_in_process}.items() if name in IN_PROCESS},
 }
 
 
@@ -113,7 +152,8 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[InferenceEngin
     if request.param == "llamacpp":
         kinds = {"llamacpp": partial(server, request.getfixturevalue("parrot_address"))}
     async with kinds[request.param]() as engine:
-        async with asyncio.timeout(START_SECONDS):
+        seconds = IN_PROCESS_START_SECONDS if request.param in IN_PROCESS else START_SECONDS
+        async with asyncio.timeout(seconds):
             await engine.start()
         yield engine
         await engine.aclose()

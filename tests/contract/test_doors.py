@@ -11,7 +11,7 @@ from dragoman.errors import InvalidRequestError, NotSupportedError
 from dragoman.translate.parsers import output_parser
 from dragoman.wire.openai import ChatChunk, ChatDelta, ChatMessage, ChunkChoice
 from dragoman.wire.tokens import RelayRequest, SamplingParams, TokenChunk, TokenRequest
-from tests.contract.conftest import MORE_ENGINES
+from tests.contract.conftest import MORE_ENGINES, PLAIN_ENGINES
 from tests.contract.test_engines import asked, expected, parts, streamed
 from tests.support.dialogues import CONTEXT, ENDLESS, MODEL, dialogues
 
@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.engine]
 HAVING = pytest.mark.parametrize(
     "engine", ["embedded", "llamacpp", *MORE_ENGINES], indirect=True, scope="module"
 )
-LACKING = pytest.mark.parametrize("engine", ["scripted", "generic", "ollama"], indirect=True, scope="module")
+LACKING = pytest.mark.parametrize(
+    "engine", ["scripted", "generic", "ollama", *PLAIN_ENGINES], indirect=True, scope="module"
+)
 NAMES = ["hello", "hello/nothink", "call-Paris", "parallel/sys", "quotes", "result-Paris"]
 GREEDY = SamplingParams(temperature=0.0, logprobs=True)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 from rich.console import Console
@@ -19,6 +19,7 @@ from dragoman.cli.serve import gathered
 from dragoman.cli.terminal import drawn, harmless_line
 from dragoman.engines.doctor import Report, examine
 from dragoman.engines.llamacpp import LlamaCppInferenceEngine
+from dragoman.engines.registry import build_engine
 from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.engines.transport import engine_root
 from dragoman.errors import DragomanError, SettingsError
@@ -113,7 +114,7 @@ def _entries(arguments: argparse.Namespace, settings: Settings) -> list[EngineEn
                 raise SettingsError(f"--{option} is about the engine at URL, and there is no URL")
         return list(settings.engines)
     root = engine_root(arguments.url)
-    known = [entry for entry in settings.engines if engine_root(entry.url) == root]
+    known = [entry for entry in settings.engines if entry.kind == "remote" and engine_root(entry.url) == root]
     entry = known[0] if known else EngineEntry(url=arguments.url)
     if arguments.dialect is not None:
         entry = msgspec.structs.replace(entry, dialect=arguments.dialect)
@@ -142,12 +143,20 @@ async def _examined(
     failures: list[str] = []
     for entry in entries:
         try:
-            engine = RemoteInferenceEngine(entry, timeouts, settings.limits)
+            engine = _engine(entry, msgspec.structs.replace(settings, timeouts=timeouts))
             _check_key(entry, engine.secret)
-            reports.append(await _one(engine, arguments.model or "", entry.url, seconds))
+            reports.append(await _one(engine, arguments.model or "", entry.url or entry.model, seconds))
         except SettingsError as error:
             failures.append(error.message)
     return reports, failures
+
+
+def _engine(entry: EngineEntry, settings: Settings) -> RemoteInferenceEngine:
+    """The engine of an entry as it is: help that it would get here must hide nothing."""
+    if entry.kind != "remote":
+        # these are remote engines without a network
+        return cast("RemoteInferenceEngine", build_engine(entry, settings))
+    return RemoteInferenceEngine(entry, settings.timeouts, settings.limits)
 
 
 def _check_key(entry: EngineEntry, key: str) -> None:

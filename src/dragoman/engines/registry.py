@@ -22,6 +22,13 @@ def _remote(settings: Settings, _report: Report | None) -> list[InferenceEngine]
 
 def build_engine(entry: EngineEntry, settings: Settings) -> InferenceEngine:
     """The engine of one entry; `SettingsError` for what cannot be used."""
+    if entry.kind == "vllm":
+        # imported late, as below; what it needs of vLLM it imports when it starts
+        vllm = importlib.import_module("dragoman.engines.vllm")
+        in_process: InferenceEngine = vllm.VLLMInferenceEngine(
+            entry.model, entry.arguments, entry=entry, timeouts=settings.timeouts, limits=settings.limits
+        )
+        return in_process
     if not entry.aids:
         return RemoteInferenceEngine(entry, settings.timeouts, settings.limits)
     # imported late, as below

@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from dragoman.engines.asking import Questions
@@ -39,7 +38,7 @@ from dragoman.engines.remote_doors import RemoteDoors
 from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.tls import tls_of
-from dragoman.engines.transport import Transport, engine_root, read_whole, refusal
+from dragoman.engines.transport import Response, Transport, engine_root, read_whole, refusal
 from dragoman.engines.whole import WholeStream, as_chunk, fold
 from dragoman.errors import (
     DragomanError,
@@ -62,12 +61,18 @@ T = TypeVar("T")
 class RemoteInferenceEngine(InferenceEngine):
     """An engine behind HTTP: its address, key and dialect come from an `EngineEntry`.
 
-    Raises `SettingsError` for an address that is none. What the server is and can do is asked when it is
-    first needed, kept, and asked again after it could not be reached: it need not be up when this starts.
+    Raises `SettingsError` for an address that is none. `transport` takes the place of connections to it. What
+    the server is and can do is asked when it is first needed, kept, and asked again after it could not be
+    reached: it need not be up when this starts.
     """
 
     def __init__(
-        self, entry: EngineEntry, timeouts: Timeouts | None = None, limits: Limits | None = None
+        self,
+        entry: EngineEntry,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        *,
+        transport: Transport | None = None,
     ) -> None:
         root = engine_root(entry.url)
         self.secret = _key(entry)
@@ -76,7 +81,9 @@ class RemoteInferenceEngine(InferenceEngine):
         self.max_requests, self.weight = entry.max_requests, entry.weight
         self._entry = entry
         self._timeouts = timeouts or Timeouts()
-        self._transport = Transport(root, self.secret, self._timeouts, limits or Limits(), tls_of(entry))
+        self._transport = transport or Transport(
+            root, self.secret, self._timeouts, limits or Limits(), tls_of(entry)
+        )
         self._doors = RemoteDoors(self.name, self._transport, self._timeouts)
         self._given = None if entry.dialect == "auto" else DIALECTS[entry.dialect]()
         self._dialect: Dialect | None = self._given
@@ -261,9 +268,7 @@ class RemoteInferenceEngine(InferenceEngine):
         await stream.prime()
         return stream
 
-    async def _unstreamed(
-        self, response: aiohttp.ClientResponse, dialect: Dialect, stops: list[str]
-    ) -> ChatStream:
+    async def _unstreamed(self, response: Response, dialect: Dialect, stops: list[str]) -> ChatStream:
         """The answer of a server that does not stream: an error, or a whole answer as one batch."""
         body = await read_whole(response, self._timeouts.between_bytes)
         batch = [as_chunk(self._completion(body, dialect))]
@@ -281,7 +286,7 @@ class RemoteInferenceEngine(InferenceEngine):
         completion.engine = self.name
         return completion
 
-    async def _send(self, data: bytes) -> aiohttp.ClientResponse:
+    async def _send(self, data: bytes) -> Response:
         """An accepted request's answer; a refusal is raised."""
         try:
             async with asyncio.timeout(self._timeouts.first_byte):

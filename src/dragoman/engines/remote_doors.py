@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-import aiohttp
 import msgspec
 
 from dragoman.engines.base import RelayedAnswer, TokenStream
 from dragoman.engines.dialects.doors import TokenDoor
 from dragoman.engines.dialects.errors import error_in_body
-from dragoman.engines.transport import Transport, Watch, read_whole, refusal
+from dragoman.engines.transport import Response, Transport, Watch, read_whole, refusal
 from dragoman.errors import DragomanError, EngineFaultError, EngineLostError, EngineTimeoutError
 from dragoman.settings import Timeouts
 from dragoman.wire.sse import SSEDecoder
@@ -48,7 +47,7 @@ class RemoteDoors:
             raise refusal(response, await read_whole(response, self._timeouts.between_bytes))
         return RemoteRelay(self._name, response, self._timeouts)
 
-    async def _answer(self, path: str, data: bytes) -> aiohttp.ClientResponse:
+    async def _answer(self, path: str, data: bytes) -> Response:
         try:
             async with asyncio.timeout(self._timeouts.first_byte):
                 return await self._transport.post(path, data)
@@ -60,9 +59,7 @@ class RemoteDoors:
 class RemoteTokenStream(TokenStream):
     """Reads on demand only; closing it hangs up."""
 
-    def __init__(
-        self, engine: str, response: aiohttp.ClientResponse, door: TokenDoor, timeouts: Timeouts
-    ) -> None:
+    def __init__(self, engine: str, response: Response, door: TokenDoor, timeouts: Timeouts) -> None:
         self.engine = engine
         self._response = response
         self._door = door
@@ -145,7 +142,7 @@ class RemoteTokenStream(TokenStream):
 class RemoteRelay(RelayedAnswer):
     """The bytes of a server's answer as they come."""
 
-    def __init__(self, engine: str, response: aiohttp.ClientResponse, timeouts: Timeouts) -> None:
+    def __init__(self, engine: str, response: Response, timeouts: Timeouts) -> None:
         self.engine = engine
         self.status = response.status
         self.content_type = response.headers.get("Content-Type", "application/json")

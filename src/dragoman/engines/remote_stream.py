@@ -12,7 +12,7 @@ from dragoman.engines.chunks import ChunkReader, Read
 from dragoman.engines.dialects.base import NO_ERROR, Dialect, WireChunk
 from dragoman.engines.dialects.errors import error_in_body, error_in_stream
 from dragoman.engines.stops import StopFilter
-from dragoman.engines.transport import Watch
+from dragoman.engines.transport import Response, Watch
 from dragoman.errors import DragomanError, EngineLostError
 from dragoman.wire.openai import ChatChunk
 
@@ -26,7 +26,7 @@ class RemoteStream(ChatStream):
     def __init__(
         self,
         engine: str,
-        response: aiohttp.ClientResponse,
+        response: Response,
         dialect: Dialect,
         *,
         first_byte: float,

@@ -9,7 +9,9 @@ import os
 import re
 import ssl
 import time
+from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
@@ -75,6 +77,39 @@ def _split(url: str) -> SplitResult | None:
     return None if _NO_PATH_FOLLOWS.search(url) else parts
 
 
+class Content(Protocol):
+    """The body of an answer while it arrives."""
+
+    async def readany(self) -> bytes:
+        """What has arrived, at least one byte; nothing at the end."""
+
+    def at_eof(self) -> bool:
+        """Whether all was read."""
+
+
+class Response(Protocol):
+    """An answer whose status and headers are there: that of the HTTP client, or of an application here."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By names in any case."""
+
+    @property
+    def content_type(self) -> str:
+        """Without its parameters."""
+
+    @property
+    def content(self) -> Content:
+        """The body."""
+
+    def close(self) -> None:
+        """Hangs up; after the end of the body it does nothing."""
+
+
 class Transport:
     """Connections to one engine. `post` leaves the answer's body to its caller, `ask` reads it."""
 
@@ -95,7 +130,7 @@ class Transport:
             self._headers["Authorization"] = f"Bearer {key}"
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
-    async def post(self, path: str, data: bytes) -> aiohttp.ClientResponse:
+    async def post(self, path: str, data: bytes) -> Response:
         """The answer, with its status and headers read."""
         return await self._request("POST", path, data)
 
@@ -110,12 +145,16 @@ class Transport:
     async def _ask(self, path: str, body: object, limit: float) -> Reply:
         method, data = ("GET", None) if body is None else ("POST", msgspec.json.encode(body))
         try:
-            async with asyncio.timeout(limit), await self._request(method, path, data) as response:
-                return Reply(response.status, await _bounded(response))
+            async with asyncio.timeout(limit):
+                response = await self._request(method, path, data)
+                try:
+                    return Reply(response.status, await _bounded(response))
+                finally:
+                    response.close()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise error_of_client(error) from error
 
-    async def _request(self, method: str, path: str, data: bytes | None) -> aiohttp.ClientResponse:
+    async def _request(self, method: str, path: str, data: bytes | None) -> Response:
         """A request on a pooled connection; where that had died unused, once more on a new one."""
         context = SimpleNamespace(reused_at=None, connects=False)
         try:
@@ -223,7 +262,7 @@ class Watch:
 
     __slots__ = ("_limit", "_loop", "_response", "_since", "_timer", "expired")
 
-    def __init__(self, response: aiohttp.ClientResponse, limit: float) -> None:
+    def __init__(self, response: Response, limit: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._response = response
         self._limit = limit
@@ -266,7 +305,7 @@ class Watch:
             self._response.close()
 
 
-async def read_whole(response: aiohttp.ClientResponse, silence: float) -> bytes:
+async def read_whole(response: Response, silence: float) -> bytes:
     """The body of an answer, up to a bound; no silence in it may be longer than `silence` seconds."""
     watch = Watch(response, silence)
     pieces: list[bytes] = []
@@ -287,9 +326,9 @@ async def read_whole(response: aiohttp.ClientResponse, silence: float) -> bytes:
     return b"".join(pieces)
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _bounded(response: Response) -> bytes:
     body = bytearray()
-    async for piece in response.content.iter_any():
+    while piece := await response.content.readany():
         body += piece
         if len(body) > MOST_ANSWER_BYTES:
             raise EngineFaultError(
@@ -298,7 +337,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def refusal(response: aiohttp.ClientResponse, body: bytes) -> DragomanError:
+def refusal(response: Response, body: bytes) -> DragomanError:
     """The error of an answer whose status is no success."""
     return error_of_reply(response.status, body, retry_after(response.headers.get("Retry-After")))
 

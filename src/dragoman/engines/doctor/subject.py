@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from dragoman.engines.dialects.base import Dialect
@@ -16,7 +15,7 @@ from dragoman.engines.dialects.repair import repaired
 from dragoman.engines.doctor.report import Outcome
 from dragoman.engines.doctor.said import Said, decoded, mapping
 from dragoman.engines.remote import CHAT, RemoteInferenceEngine
-from dragoman.engines.transport import Watch, read_whole
+from dragoman.engines.transport import Response, Watch, read_whole
 from dragoman.engines.whole import fold
 from dragoman.errors import EngineFaultError, EngineTimeoutError
 from dragoman.wire.capabilities import EngineCapabilities
@@ -168,7 +167,7 @@ class Subject:
             status=response.status, body=data, value=decoded(data), content_type=response.content_type
         )
 
-    async def _read_stream(self, response: aiohttp.ClientResponse) -> Said:
+    async def _read_stream(self, response: Response) -> Said:
         chunks: list[dict[str, Any]] = []
         last, has_done = b"", False
         async with aclosing(_payloads(response, self.seconds)) as payloads:
@@ -198,7 +197,7 @@ async def _within(seconds: float) -> AsyncIterator[None]:
         raise EngineTimeoutError(f"no answer within {seconds:g} s") from late
 
 
-async def _payloads(response: aiohttp.ClientResponse, silence: float) -> AsyncGenerator[bytes, None]:
+async def _payloads(response: Response, silence: float) -> AsyncGenerator[bytes, None]:
     """The data of a stream's events, until it ends or says that it is done."""
     watch, events = Watch(response, silence), SSEDecoder()
     try:
