@@ -22,6 +22,12 @@ def _remote(settings: Settings, _report: Report | None) -> list[InferenceEngine]
 
 def build_engine(entry: EngineEntry, settings: Settings) -> InferenceEngine:
     """The engine of one entry; `SettingsError` for what cannot be used."""
+    if entry.ray is not None:
+        # imported late, as below
+        wrapped: InferenceEngine = importlib.import_module("dragoman.engines.ray").RayInferenceEngine(
+            entry, settings
+        )
+        return wrapped
     if not entry.aids:
         return RemoteInferenceEngine(entry, settings.timeouts, settings.limits)
     # imported late, as below

@@ -13,41 +13,39 @@ import msgspec
 from msgspec import Meta
 
 from dragoman.errors import SettingsError
+from dragoman.settings.engines import (
+    ADDRESS,
+    Bytes,
+    Count,
+    Dialect,
+    EngineEntry,
+    HttpUrl,
+    Ray,
+    RayActor,
+    Seconds,
+)
+
+__all__ = [
+    "Batches",
+    "Dialect",
+    "Documents",
+    "EngineEntry",
+    "Fetch",
+    "Files",
+    "Limits",
+    "LocalEngine",
+    "Ray",
+    "RayActor",
+    "Routing",
+    "Seconds",
+    "ServerTools",
+    "Settings",
+    "Threads",
+    "Timeouts",
+    "load_settings",
+]
 
 ENV_PREFIX = "DRAGOMAN_"
-
-Dialect = Literal["auto", "generic", "vllm", "sglang", "llamacpp", "ollama"]
-# A day is the longest wait: every wait ends.
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Bytes = Annotated[int, Meta(ge=1)]
-Count = Annotated[int, Meta(ge=0)]
-_HTTP = r"^https?://[^\s/]+"
-HttpUrl = Annotated[str, Meta(pattern=_HTTP)]
-
-
-class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One engine: its address, key and what it serves.
-
-    `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an
-    environment variable that holds the key, so that it need not stand in a file. `aids` names a model of
-    the catalogue: a llama.cpp server that serves it gets its prompt aids. max_requests: running there at a
-    time (0: no bound); more wait. weight: its share of sessions beside the others' weights. ca_file:
-    certificates (PEM) that sign the server's, in the place of the system's. client_cert and client_key: files
-    of ours, for a server that asks for them.
-    """
-
-    url: HttpUrl
-    name: str = ""
-    key: str = ""
-    key_env: str = ""
-    models: tuple[str, ...] = ()
-    dialect: Dialect = "auto"
-    aids: str = ""
-    max_requests: Count = 0
-    weight: Annotated[float, Meta(gt=0)] = 1.0
-    ca_file: str = ""
-    client_cert: str = ""
-    client_key: str = ""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -245,6 +243,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threads: Threads = Threads()
     server_tools: ServerTools = ServerTools()
     routing: Routing = Routing()
+    ray: Ray = Ray()
 
     def __post_init__(self) -> None:
         """Refuses a door that would stand open by mistake."""
@@ -363,6 +362,7 @@ _TABLES = frozenset(
         "threads",
         "server_tools",
         "routing",
+        "ray",
     }
 )
 _JSON_FIELDS = frozenset({"api_keys", "engines", "aliases"})
@@ -390,5 +390,5 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
 
 
 def _readable(message: str) -> str:
-    message = message.replace(f"`str` matching regex {_HTTP!r}", "an address like http://127.0.0.1:8000")
+    message = message.replace(f"`str` matching regex {ADDRESS!r}", "an address like http://127.0.0.1:8000")
     return message.replace(" - at `$.", " - at `").replace("`$", "`settings")
