@@ -89,7 +89,7 @@ class RayInferenceEngine(InferenceEngine):
         }
         if place.shared:
             options |= {
-                "name": f"engine {self.name}",
+                "name": shared_name(self.name),
                 "namespace": self._settings.ray.namespace,
                 "get_if_exists": True,
                 "lifetime": "detached",
@@ -128,8 +128,8 @@ class RayInferenceEngine(InferenceEngine):
     def _saw(self, standing: Standing) -> None:
         if standing.digest != self._recipe.digest:
             raise SettingsError(
-                f"engines: the Ray actor of {self.name} runs with other settings than these; end it first, or "
-                "give this engine another name"
+                f"engines: the Ray actor of {self.name} runs with other settings than these; end it first, "
+                "or give this engine another name"
             )
         if standing.life != self._life:
             # another process, which may have loaded something else
@@ -234,3 +234,15 @@ class RayInferenceEngine(InferenceEngine):
         with suppress(DragomanError):
             await self._waited(actor.aclose.remote(), _ENDING)
         load_ray().kill(actor)
+
+
+def shared_name(engine: str) -> str:
+    """What a shared actor is called in Ray."""
+    return f"engine {engine}"
+
+
+def end_shared(engine: str, namespace: str) -> None:
+    """Ends an engine's shared actor, if there is one."""
+    ray = load_ray()
+    with suppress(ValueError):
+        ray.kill(ray.get_actor(shared_name(engine), namespace=namespace))
