@@ -90,7 +90,7 @@ serve: $(S_RUN) ## Set up and serve on http://127.0.0.1:8484 with an embedded en
 # --- tests and gates --------------------------------------------------------------------------------------------
 
 test: $(S_NODE) $(S_TEMPLATES) ## Set up and run all tests
-	@$(PYTEST) -n $(WORKERS) $(COVER_FLAGS) $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup $(COVER_FLAGS) $(ARGS)
 
 check: format-check lint types imports docs-check cov wheel-test ## Run every gate: the whole truth
 	@echo "check: all gates passed"
@@ -167,7 +167,8 @@ lock: $(S_UV) ## Rewrite the locks, the peers of the benchmark included, from py
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 	@$(LOCK) pyproject.toml -o requirements/base.txt
 	@$(LOCK) pyproject.toml --extra local --extra documents -c requirements/base.txt -o requirements/local.txt
-	@$(LOCK) pyproject.toml --extra local --extra documents --group dev -c requirements/local.txt -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra local --extra documents --extra ray --group dev -c requirements/local.txt \
+		-o requirements/dev.txt
 	@$(LOCK) --group clients -c requirements/dev.txt -o requirements/clients.txt
 	@$(LOCK) bench/requirements/smg.in -o bench/requirements/smg.txt
 	@$(LOCK) bench/requirements/litellm.in -o bench/requirements/litellm.txt

@@ -131,7 +131,7 @@ def test_locks_hold_what_the_project_asks_for() -> None:
     groups = {
         "base": project["project"]["dependencies"],
         "local": [*extras["local"], *extras["documents"]],
-        "dev": project["dependency-groups"]["dev"],
+        "dev": [*project["dependency-groups"]["dev"], *extras["ray"]],
         "clients": project["dependency-groups"]["clients"],
     }
     missing = [

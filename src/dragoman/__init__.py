@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dragoman.engines.ray import RayInferenceEngine
     from dragoman.engines.remote import RemoteInferenceEngine
     from dragoman.engines.scripted import ScriptedInferenceEngine
     from dragoman.engines.vllm import VLLMInferenceEngine
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InferenceEngineClient",
     "MessagesService",
+    "RayInferenceEngine",
     "RemoteInferenceEngine",
     "ScriptedInferenceEngine",
     "ServerTools",
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "InferenceEngineClient": "dragoman.routing.client",
     "MessagesService": "dragoman.service",
+    "RayInferenceEngine": "dragoman.engines.ray",
     "RemoteInferenceEngine": "dragoman.engines.remote",
     "ScriptedInferenceEngine": "dragoman.engines.scripted",
     "ServerTools": "dragoman.server_tools",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class DragomanError(Exception):
@@ -41,6 +41,17 @@ class DragomanError(Exception):
         self.should_retry = self.default_should_retry if should_retry is None else should_retry
         self.log_detail = log_detail
         self.log_content = log_content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The same error in another process, whatever its class takes to be made."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[DragomanError], args: tuple[Any, ...], state: dict[str, Any]) -> DragomanError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 # ---- the client's mistakes ---------------------------------------------------------------------------------

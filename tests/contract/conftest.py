@@ -16,17 +16,20 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 
 from dragoman.engines.base import InferenceEngine
+from dragoman.engines.ray import RayInferenceEngine
 from dragoman.engines.remote import RemoteInferenceEngine
 from dragoman.engines.scripted import SCRIPTED_CAPABILITIES, ScriptedInferenceEngine
 from dragoman.routing.client import InferenceEngineClient
-from dragoman.settings import EngineEntry, LocalEngine
+from dragoman.settings import EngineEntry, LocalEngine, RayActor, Settings
 from tests.support.dialogues import CONTEXT, MODEL, PARROT, FakeEngine, script_for
+from tests.support.ray_here import ray_here
 
 SERVE = Path(__file__).with_name("serve_parrot.py")
 START_SECONDS = 30
@@ -78,6 +81,20 @@ async def embedded() -> AsyncIterator[InferenceEngine]:
     yield llamacpp.LlamaCppInferenceEngine(
         str(PARROT / "parrot.gguf"), local=LocalEngine(context=CONTEXT, threads=1)
     )
+
+
+def scripted_there(entry: EngineEntry) -> InferenceEngine:
+    """The scripted engine, made in a Ray actor."""
+    capabilities = msgspec.structs.replace(SCRIPTED_CAPABILITIES, context_length=CONTEXT)
+    return ScriptedInferenceEngine(script_for, name=entry.name, models=[MODEL], capabilities=capabilities)
+
+
+@asynccontextmanager
+async def in_ray(**place: Any) -> AsyncIterator[InferenceEngine]:
+    """An engine in a Ray actor."""
+    entry = EngineEntry(name="there", ray=RayActor(num_cpus=0.1, **place))
+    with ray_here():
+        yield RayInferenceEngine(entry, Settings(local=LocalEngine(context=CONTEXT, threads=1)))
 
 
 @asynccontextmanager
@@ -132,17 +149,27 @@ ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] =
     "sglang": partial(fake, "sglang"),
     "ollama": partial(fake, "ollama"),
     "routed": routed,
+    "ray-scripted": partial(in_ray, factory="tests.contract.conftest:scripted_there"),
+    "ray-embedded": partial(in_ray, model=str(PARROT / "parrot.gguf")),
     "embedded": embedded,
     **{address: partial(server, address) for address in (*ADDRESSES, *PLAIN_ENGINES)},
     **{name: start for name, start in {"vllm-in-process": vllm_in_process}.items() if name in IN_PROCESS},
 }
+
+_RAY = [pytest.mark.engine, pytest.mark.xdist_group("ray")]
+MARKS: dict[str, list[pytest.MarkDecorator]] = {
+    "embedded": [pytest.mark.engine],
+    "ray-scripted": _RAY,
+    "ray-embedded": _RAY,
+}
+EMBEDDED_IN_RAY = pytest.param("ray-embedded", marks=pytest.mark.xdist_group("ray"))
 
 
 @pytest_asyncio.fixture(
     scope="module",
     loop_scope="module",
     params=[
-        *(pytest.param(name, marks=[pytest.mark.engine] if name == "embedded" else []) for name in ENGINES),
+        *(pytest.param(name, marks=MARKS.get(name, [])) for name in ENGINES),
         pytest.param("llamacpp", marks=pytest.mark.engine),
     ],
 )

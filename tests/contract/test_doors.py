@@ -11,14 +11,14 @@ from dragoman.errors import InvalidRequestError, NotSupportedError
 from dragoman.translate.parsers import output_parser
 from dragoman.wire.openai import ChatChunk, ChatDelta, ChatMessage, ChunkChoice
 from dragoman.wire.tokens import RelayRequest, SamplingParams, TokenChunk, TokenRequest
-from tests.contract.conftest import MORE_ENGINES, PLAIN_ENGINES
+from tests.contract.conftest import EMBEDDED_IN_RAY, MORE_ENGINES, PLAIN_ENGINES
 from tests.contract.test_engines import asked, expected, parts, streamed
 from tests.support.dialogues import CONTEXT, ENDLESS, MODEL, dialogues
 
 # The fakes of servers play chats only: of these doors a fake would only repeat how we read them.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.engine]
 HAVING = pytest.mark.parametrize(
-    "engine", ["embedded", "llamacpp", *MORE_ENGINES], indirect=True, scope="module"
+    "engine", ["embedded", EMBEDDED_IN_RAY, "llamacpp", *MORE_ENGINES], indirect=True, scope="module"
 )
 LACKING = pytest.mark.parametrize(
     "engine", ["scripted", "generic", "ollama", *PLAIN_ENGINES], indirect=True, scope="module"

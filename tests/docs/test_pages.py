@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dragoman.settings import EngineEntry, Settings
+from dragoman.settings import EngineEntry, RayActor, Settings
 from scripts import generate_docs
 from tests.docs.snippets import ROOT, all_snippets, pages
 
@@ -51,6 +51,7 @@ def test_every_setting_is_explained() -> None:
     explained = (ROOT / "docs/settings.md").read_text(encoding="utf-8").partition("## What they do")[2]
     names = [name for name, *_ in generate_docs.settings_of(Settings)]
     names += [field.name for field in msgspec.structs.fields(EngineEntry)]
+    names += [f"ray.{field.name}" for field in msgspec.structs.fields(RayActor)]
     assert [name for name in names if f"`{name}`" not in explained] == []
 
 

@@ -114,7 +114,7 @@ def _entries(arguments: argparse.Namespace, settings: Settings) -> list[EngineEn
                 raise SettingsError(f"--{option} is about the engine at URL, and there is no URL")
         return list(settings.engines)
     root = engine_root(arguments.url)
-    known = [entry for entry in settings.engines if entry.kind == "remote" and engine_root(entry.url) == root]
+    known = [entry for entry in settings.engines if entry.url and engine_root(entry.url) == root]
     entry = known[0] if known else EngineEntry(url=arguments.url)
     if arguments.dialect is not None:
         entry = msgspec.structs.replace(entry, dialect=arguments.dialect)
@@ -142,6 +142,11 @@ async def _examined(
     reports: list[Report] = []
     failures: list[str] = []
     for entry in entries:
+        if entry.ray is not None and not entry.url:
+            failures.append(
+                f"{entry.name} has no address: it runs in a Ray actor, where only a server asks it"
+            )
+            continue
         try:
             engine = _engine(entry, msgspec.structs.replace(settings, timeouts=timeouts))
             _check_key(entry, engine.secret)

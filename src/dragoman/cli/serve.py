@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,7 @@ examples:
   dragoman serve --model ./some-model.gguf          the embedded engine with a file
   dragoman serve --engine http://127.0.0.1:8000     vLLM, SGLang, llama.cpp, Ollama, or any other
   dragoman serve --engine http://a --engine http://b    several engines
+  dragoman serve --ray                              replicas and engines in a Ray cluster
 
 Everything else is set in dragoman.toml or in the environment, as DRAGOMAN_ and the setting's name:
 API keys, timeouts, limits, aliases of models. Flags win over the environment, that over the file.
@@ -65,6 +68,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add("--host", help="address to listen on (127.0.0.1; another one needs API keys)")
     add("--port", type=int, help="port to listen on (8484; 0: any free one)")
     add("--workers", type=int, help="server processes (1)")
+    add("--ray", action="store_true", help="serve with Ray Serve: replicas, and engines in actors")
     command.set_defaults(run=run)
 
 
@@ -76,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     # what is wrong with them is said before a model is loaded
     signature_keys(settings)
     check_server_tools(settings)
+    if arguments.ray:
+        return _serve_with_ray(settings, console)
     with bind(settings) as sock:
         check_engines(settings, sock)
         address = address_of(sock)
@@ -96,6 +102,29 @@ def run(arguments: argparse.Namespace) -> int:
 
         with asyncio.Runner(loop_factory=new_loop) as runner, _ending_early():
             runner.run(_serve_all(settings, sock, ready))
+    return 0
+
+
+def _serve_with_ray(settings: Settings, console: Console) -> int:
+    """Serves with Ray Serve until a signal comes."""
+    # bound once, so that a port in use is told in our words, and a free one is found
+    with bind(settings) as sock:
+        check_engines(settings, sock)
+        address, port = address_of(sock), sock.getsockname()[1]
+    # imported late: it is an extra
+    module = importlib.import_module("dragoman.ray")
+    served = module.Served(msgspec.structs.replace(settings, port=port))
+    over = threading.Event()
+    try:
+        served.begin()
+        # Ray has handlers of its own by now
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: over.set())
+        console.print(f"dragoman serves on [bold]{address}[/bold] with Ray Serve")
+        sys.stdout.flush()
+        over.wait()
+    finally:
+        served.end()
     return 0
 
 

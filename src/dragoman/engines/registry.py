@@ -22,6 +22,12 @@ def _remote(settings: Settings, _report: Report | None) -> list[InferenceEngine]
 
 def build_engine(entry: EngineEntry, settings: Settings) -> InferenceEngine:
     """The engine of one entry; `SettingsError` for what cannot be used."""
+    if entry.ray is not None:
+        # imported late, as below
+        wrapped: InferenceEngine = importlib.import_module("dragoman.engines.ray").RayInferenceEngine(
+            entry, settings
+        )
+        return wrapped
     if entry.kind == "vllm":
         # imported late, as below; what it needs of vLLM it imports when it starts
         vllm = importlib.import_module("dragoman.engines.vllm")

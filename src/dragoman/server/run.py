@@ -67,7 +67,7 @@ def bind(settings: Settings) -> socket.socket:
 def check_engines(settings: Settings, sock: socket.socket) -> None:
     """Refuses an address that is none, and the server's own: each request would ask itself, without end."""
     host, port = sock.getsockname()[:2]
-    for entry in (entry for entry in settings.engines if entry.kind == "remote"):
+    for entry in (entry for entry in settings.engines if entry.url):
         url = urlsplit(engine_root(entry.url))
         its_port = url.port or (443 if url.scheme == "https" else 80)
         if its_port == port and _is_own(url.hostname or "", host, sock.family):

@@ -40,9 +40,10 @@ class LlamaCppInferenceEngine(AidedInferenceEngine):
         limits: Limits | None = None,
         report: Report | None = None,
         aids: PromptAids | None = None,
+        name: str = "local",
     ) -> None:
         self._key = secrets.token_urlsafe(32)
-        entry = EngineEntry(url=NOT_YET, name="local", key=self._key, dialect="llamacpp")
+        entry = EngineEntry(url=NOT_YET, name=name, key=self._key, dialect="llamacpp")
         super().__init__(entry, timeouts, limits, aids)
         self._model = model
         self._local = local or LocalEngine()

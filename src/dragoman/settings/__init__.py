@@ -13,53 +13,39 @@ import msgspec
 from msgspec import Meta
 
 from dragoman.errors import SettingsError
+from dragoman.settings.engines import (
+    ADDRESS,
+    Bytes,
+    Count,
+    Dialect,
+    EngineEntry,
+    HttpUrl,
+    Ray,
+    RayActor,
+    Seconds,
+)
+
+__all__ = [
+    "Batches",
+    "Dialect",
+    "Documents",
+    "EngineEntry",
+    "Fetch",
+    "Files",
+    "Limits",
+    "LocalEngine",
+    "Ray",
+    "RayActor",
+    "Routing",
+    "Seconds",
+    "ServerTools",
+    "Settings",
+    "Threads",
+    "Timeouts",
+    "load_settings",
+]
 
 ENV_PREFIX = "DRAGOMAN_"
-
-Dialect = Literal["auto", "generic", "vllm", "sglang", "llamacpp", "ollama"]
-# A day is the longest wait: every wait ends.
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Bytes = Annotated[int, Meta(ge=1)]
-Count = Annotated[int, Meta(ge=0)]
-_HTTP = r"^https?://[^\s/]+"
-HttpUrl = Annotated[str, Meta(pattern=_HTTP)]
-
-
-class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One engine: its address, key and what it serves.
-
-    `kind` "remote" is a server at `url`; "vllm" is vLLM in this process, which loads `model` with its own
-    `arguments`.
-    `models` empty means: all that the engine lists. `dialect` "auto" asks the server. `key_env` names an
-    environment variable that holds the key, so that it need not stand in a file. `aids` names a model of
-    the catalogue: a llama.cpp server that serves it gets its prompt aids. max_requests: running there at a
-    time (0: no bound); more wait. weight: its share of sessions beside the others' weights. ca_file:
-    certificates (PEM) that sign the server's, in the place of the system's. client_cert and client_key: files
-    of ours, for a server that asks for them.
-    """
-
-    kind: Literal["remote", "vllm"] = "remote"
-    url: HttpUrl | Literal[""] = ""
-    model: str = ""
-    arguments: dict[str, Any] = {}
-    name: str = ""
-    key: str = ""
-    key_env: str = ""
-    models: tuple[str, ...] = ()
-    dialect: Dialect = "auto"
-    aids: str = ""
-    max_requests: Count = 0
-    weight: Annotated[float, Meta(gt=0)] = 1.0
-    ca_file: str = ""
-    client_cert: str = ""
-    client_key: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuses an engine that is not there."""
-        if self.kind == "remote" and (self.model or self.arguments):
-            raise ValueError("`model` and `arguments` are of an engine in this process: say its `kind`")
-        if self.kind != "remote" and (self.url or not self.model):
-            raise ValueError("an engine in this process has a `model` and no `url`")
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -259,10 +245,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threads: Threads = Threads()
     server_tools: ServerTools = ServerTools()
     routing: Routing = Routing()
+    ray: Ray = Ray()
 
     def __post_init__(self) -> None:
         """Refuses a door that would stand open by mistake, and a model that would be loaded several times."""
-        if self.workers > 1 and any(entry.kind != "remote" for entry in self.engines):
+        if self.workers > 1 and any(entry.kind != "remote" and entry.ray is None for entry in self.engines):
             raise ValueError("workers: an engine in this process needs 1 of them")
         if not all(name and key for name, key in self.api_keys.items()):
             raise ValueError("api_keys: a name and its key must not be empty")
@@ -395,5 +382,5 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
 
 
 def _readable(message: str) -> str:
-    message = message.replace(f"`str` matching regex {_HTTP!r}", "an address like http://127.0.0.1:8000")
+    message = message.replace(f"`str` matching regex {ADDRESS!r}", "an address like http://127.0.0.1:8000")
     return message.replace(" - at `$.", " - at `").replace("`$", "`settings")

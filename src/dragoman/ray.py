@@ -1,0 +1,97 @@
+"""The whole server as a Ray Serve deployment: `dragoman serve --ray`, or `serve run dragoman.ray:app`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dragoman.engines.ray import end_shared, join, load_ray
+from dragoman.observe.logs import configure
+from dragoman.routing.client import build_client
+from dragoman.server.app import DragomanApp, create_app
+from dragoman.server.run import check_address
+from dragoman.settings import EngineEntry, RayActor, Settings, load_settings
+
+NAME = "dragoman"
+_FILE = Path("dragoman.toml")
+# Where the settings bound nothing, Ray wants a number all the same.
+_UNBOUNDED = 100_000
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made when it is asked for: from dragoman.toml, where there is one here, and the environment."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return deployment(load_settings(_FILE if _FILE.is_file() else None))
+
+
+def deployed(settings: Settings) -> Settings:
+    """The settings of every replica: all of them use the same actors, and the embedded engine runs in one."""
+    entries = settings.engines or (EngineEntry(name="local", ray=RayActor(model=settings.model)),)
+    return msgspec.structs.replace(settings, engines=tuple(map(_shared, entries)))
+
+
+def _shared(entry: EngineEntry) -> EngineEntry:
+    if entry.ray is None:
+        return entry
+    return msgspec.structs.replace(entry, ray=msgspec.structs.replace(entry.ray, shared=True))
+
+
+def deployment(settings: Settings) -> Any:
+    """The application for `serve.run`: replicas of the server, each with a client of all engines."""
+    serve = load_ray("ray.serve")
+    settings = deployed(settings)
+
+    def replica() -> DragomanApp:
+        configure(settings.log_level, settings.log_format)
+        return create_app(build_client(settings), settings)
+
+    of_ray = settings.ray
+    options = {
+        "name": NAME,
+        "ray_actor_options": {"num_cpus": of_ray.replica_cpus},
+        "autoscaling_config": {
+            "min_replicas": of_ray.min_replicas,
+            "max_replicas": of_ray.max_replicas,
+            "target_ongoing_requests": of_ray.target_requests,
+        },
+        # what a replica has too much of it refuses itself, in the API's words
+        "max_ongoing_requests": 2 * settings.limits.requests or _UNBOUNDED,
+        "graceful_shutdown_timeout_s": settings.timeouts.shutdown,
+    }
+    return serve.deployment(**options)(serve.ingress(replica)()).bind()
+
+
+class Served:
+    """The server under Ray Serve, from this process: `begin` and `end`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._is_rays_maker = False
+
+    def begin(self) -> None:
+        """Returns when replicas answer at the settings' host and port. Raises `DragomanError`s."""
+        check_address(self._settings)
+        ray, serve = load_ray(), load_ray("ray.serve")
+        self._is_rays_maker = not ray.is_initialized()
+        join(self._settings.ray)
+        options = {"host": self._settings.host, "port": self._settings.port}
+        serve.start(proxy_location="HeadOnly", http_options=options)
+        serve.run(deployment(self._settings), name=NAME, route_prefix="/")
+
+    def end(self) -> None:
+        """Lets running answers end, and closes what was begun: the replicas, the shared engines, Ray."""
+        ray, serve = load_ray(), load_ray("ray.serve")
+        if not ray.is_initialized():
+            return
+        with suppress(load_ray("ray.serve.exceptions").RayServeException):
+            serve.delete(NAME)
+        for entry in deployed(self._settings).engines:
+            if entry.ray is not None:
+                end_shared(entry.name, self._settings.ray.namespace)
+        if self._is_rays_maker:
+            serve.shutdown()
+            ray.shutdown()

@@ -1,0 +1,1 @@
+"""Engines in Ray actors, and the server under Ray Serve."""
