@@ -259,7 +259,6 @@ def test_an_address_may_end_in_v1(url: str, root: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "",
         "h:1",
         "ftp://h",
         "http://",
