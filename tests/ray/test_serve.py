@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from dragoman.engines.ray import RayInferenceEngine
 from dragoman.ray import Served, deployed
-from dragoman.settings import EngineEntry, Ray, RayActor, Settings
+from dragoman.settings import EngineEntry, Ray, RayActor, Routing, Settings
 from tests.ray.engines import COUNT, MODEL, WORDS
 from tests.support.ray_here import ray_here
 
@@ -43,7 +43,8 @@ def settings() -> Settings:
     where = RayActor(factory="tests.ray.engines:telling", num_cpus=0.1)
     entries = tuple(EngineEntry(name=name, ray=where) for name in ENGINES)
     few = Ray(min_replicas=2, max_replicas=2, replica_cpus=0.1)
-    return Settings(port=free_port(), engines=entries, ray=few)
+    # a session that leaves an engine for its load would say nothing of where it belongs
+    return Settings(port=free_port(), engines=entries, ray=few, routing=Routing(bound=100.0))
 
 
 class Door:
