@@ -100,9 +100,9 @@ class EngineActor:
     async def more(self, call: str, count: int) -> None:
         """The reader of a stream took so many items."""
         window = self._windows.get(call)
-        for _ in range(count if window is not None else 0):
-            assert window is not None
-            window.release()
+        if window is not None:
+            for _ in range(count):
+                window.release()
 
     async def aclose(self) -> None:
         """Ends the engine."""

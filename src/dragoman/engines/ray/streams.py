@@ -39,6 +39,8 @@ class Reading:
         self._call = secrets.token_hex(8)
         self._items = actor.stream.options(num_returns="streaming").remote(self._call, door, request)
         self._timeouts = timeouts
+        # looked up once, not for each read
+        self._ray_error = load_ray("ray.exceptions").RayError
         self._read = 0
         self._is_over = False
 
@@ -66,7 +68,6 @@ class Reading:
     async def _next(self, seconds: float, *, begun: bool) -> Any:
         if self._is_over:
             raise StopAsyncIteration
-        errors = load_ray("ray.exceptions")
         try:
             async with asyncio.timeout(seconds + GRACE):
                 item = await (await anext(self._items))
@@ -77,7 +78,7 @@ class Reading:
             self.close()
             detail = f"nothing from its actor within {seconds + GRACE:g} s"
             raise EngineTimeoutError("the engine did not answer in time", log_detail=detail) from error
-        except errors.RayError as error:
+        except self._ray_error as error:
             if self._is_over:
                 # closed while somebody waited for the next
                 raise StopAsyncIteration from error
