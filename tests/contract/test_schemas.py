@@ -102,17 +102,12 @@ def ask(client: httpx.Client, body: dict[str, Any]) -> httpx.Response:
 
 def asked(schema: Any, way: str, **more: Any) -> dict[str, Any]:
     """A request that is held to a schema, in one of the two ways."""
-    request = {
-        "model": "parrot",
-        "max_tokens": 800,
-        "messages": [{"role": "user", "content": WORDS}],
-        **more,
-    }
+    request = {"model": "parrot", "max_tokens": 800, "messages": [{"role": "user", "content": WORDS}]}
     if way == "format":
-        return {**request, "output_config": {"format": {"type": "json_schema", "schema": schema}}}
+        return {**request, "output_config": {"format": {"type": "json_schema", "schema": schema}}, **more}
     tool = {"name": TOOL, "description": "Get the weather.", "input_schema": schema, "strict": True}
     choice = {"type": "tool", "name": TOOL, "disable_parallel_tool_use": True}
-    return {**request, "tools": [tool], "tool_choice": choice}
+    return {**request, "tools": [tool], "tool_choice": choice, **more}
 
 
 def path_of(way: str) -> str:
@@ -191,8 +186,9 @@ def test_a_schema_that_is_nested_too_deep_is_refused_where_it_is(
 @pytest.mark.parametrize("name", sorted(SCHEMAS.keys() - REFUSED_OF_PLAIN))
 def test_a_plain_tool_is_called_whatever_its_schema(client: httpx.Client, name: str) -> None:
     tool = {"name": TOOL, "description": "Get the weather.", "input_schema": SCHEMAS[name]}
-    reply = client.post(
-        "/v1/messages", json=asked({}, "tool", tools=None, max_tokens=200) | {"tools": [tool]}
-    )
+    # greedily: where any property may be added, llama.cpp's own grammar lets a name begin with a bare
+    # newline, which is no JSON; sampled, the parrot finds it once in two hundred answers
+    body = asked({}, "tool", tools=[tool], max_tokens=200, temperature=0)
+    reply = client.post("/v1/messages", json=body)
     assert reply.status_code == 200, reply.text
     assert isinstance(said(reply.json(), "tool"), dict)
