@@ -114,6 +114,8 @@ def _transformers(python: Path, port: int) -> list[str]:
 ENGINES = {
     "scripted": Engine(param="scripted"),
     "embedded": Engine(param="embedded"),
+    "scripted-in-ray": Engine(param="ray-scripted"),
+    "embedded-in-ray": Engine(param="ray-embedded"),
     "llamacpp": Engine(param="llamacpp"),
     "vllm": Engine(environment="vllm", command=_vllm, variables=_VLLM),
     "vllm-in-process": Engine(

@@ -170,8 +170,8 @@ async def test_a_cancelled_call_ends_and_the_engine_goes_on(engine: InferenceEng
     task = asyncio.ensure_future(engine.chat_completion(endless))
     await asyncio.sleep(0.02)
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
+    assert task.cancelled(), task.result()
     assert parts(await engine.chat_completion(asked("hello"))) == expected("hello")
 
 

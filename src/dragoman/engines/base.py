@@ -49,10 +49,12 @@ class ChatStream(ABC):
 
     A batch may be empty. The iterator ends when the engine said that it is done (`[DONE]`, or its own mark);
     a connection that ends before that raises `EngineFaultError`. `aclose` cancels the engine's work and is
-    safe to call at any moment, more than once. `engine` names the engine that answers.
+    safe to call at any moment, more than once. `engine` names the engine that answers, `weight_version` the
+    weights that the last batch was sampled with; "" where that is not known.
     """
 
     engine: str
+    weight_version: str = ""
 
     def __aiter__(self) -> ChatStream:
         """The stream itself."""
@@ -70,11 +72,12 @@ class ChatStream(ABC):
 class TokenStream(ABC):
     """A running answer as token ids: an async iterator of chunks, one for each read from the engine.
 
-    It ends after the chunk with the finish reason; one that ends before raises `EngineFaultError`. `aclose`
-    and `engine` are as for a `ChatStream`.
+    It ends after the chunk with the finish reason; one that ends before raises `EngineFaultError`. `aclose`,
+    `engine` and `weight_version` are as for a `ChatStream`.
     """
 
     engine: str
+    weight_version: str = ""
 
     def __aiter__(self) -> TokenStream:
         """The stream itself."""

@@ -122,7 +122,9 @@ class ParsedStream(ChatStream):
             return self._stopped(first)
         if self._is_over:
             raise StopAsyncIteration
-        return self._stopped(self._batch(await self._stream.__anext__()))
+        chunk = await self._stream.__anext__()
+        self.weight_version = self._stream.weight_version
+        return self._stopped(self._batch(chunk))
 
     async def aclose(self) -> None:
         """Stops the engine's work."""

@@ -82,6 +82,7 @@ class ContinuedStream(ChatStream):
                 if not is_engines(error) or not await self._goes_on(but=self.engine):
                     raise
                 continue
+            self.weight_version = self._stream.weight_version
             if self._overlap is not None:
                 self._overlap.cut(batch)
             if self._sum is not None:

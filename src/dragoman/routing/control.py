@@ -87,9 +87,13 @@ class FleetControl(EngineControl):
 
     async def update_named_weights(self, update: Mapping[str, Any]) -> None:
         """Gives every engine the new weights."""
-        await self._on_all("update_named_weights", lambda control: control.update_named_weights(update))
         for member in self._fleet:
-            await member.look_at_weights()
+            # until it is done, nobody knows which weights a token comes from
+            member.weight_version = ""
+        try:
+            await self._on_all("update_named_weights", lambda control: control.update_named_weights(update))
+        finally:
+            await asyncio.gather(*(member.look_at_weights() for member in self._fleet))
 
     async def weight_version(self) -> str:
         """The version that all engines have; where they differ, all of them with their engines."""

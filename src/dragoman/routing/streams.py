@@ -25,7 +25,13 @@ class _Stream(Protocol[Item_co]):
 
 
 class _Counted(Generic[Item]):
-    """What the three kinds have in common: the count, and what their end says about the engine."""
+    """What the three kinds have in common: the count, and what their end says about the engine.
+
+    `weight_version` is that of the engine when a read ends. Where it changed since the read before had ended,
+    and nobody was reading, the item may hold older tokens too: then it is "".
+    """
+
+    weight_version = ""
 
     def __init__(self, stream: _Stream[Item], member: Member, router: Router, fleet: Fleet) -> None:
         self.engine = stream.engine
@@ -33,12 +39,15 @@ class _Counted(Generic[Item]):
         self._member: Member | None = member
         self._router = router
         self._fleet = fleet
+        self._seen = member.weight_version
         member.enter()
 
     async def __anext__(self) -> Item:
         """The next item."""
+        member = self._member
+        is_mixed = member is not None and member.weight_version != self._seen
         try:
-            return await self._stream.__anext__()
+            item = await self._stream.__anext__()
         except StopAsyncIteration:
             if self._member is not None:
                 self._member.breaker.succeeded()
@@ -52,6 +61,10 @@ class _Counted(Generic[Item]):
         except BaseException:  # cancelled: the call is in flight no more
             self._end()
             raise
+        if member is not None:
+            self._seen = member.weight_version
+            self.weight_version = "" if is_mixed else self._seen
+        return item
 
     async def aclose(self) -> None:
         """Stops the engine's work."""
