@@ -21,6 +21,8 @@ from tests.support.serving import running_server
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+# Of nine prompts, one more is in the cache each time.
+CACHED = {"prompt_tokens_details": {"cached_tokens": 36}}
 
 
 @contextmanager
@@ -149,7 +151,9 @@ def test_a_number_and_its_text_are_one_session() -> None:
 def echo(request: Seen) -> Answer:
     prompt = request.json["prompt"]
     choices = [{"index": n, "text": f"{prompt}!"} for n in range(request.json.get("n", 1))]
-    return reply({"id": "x", "model": "m", "choices": choices, "usage": USAGE})
+    cached = int(prompt[1:]) if isinstance(prompt, str) and prompt[1:].isdigit() else 0
+    usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": cached}}
+    return reply({"id": "x", "model": "m", "choices": choices, "usage": usage})
 
 
 def test_a_batch_keeps_its_order_over_all_engines() -> None:
@@ -160,7 +164,8 @@ def test_a_batch_keeps_its_order_over_all_engines() -> None:
         assert [(choice["index"], choice["text"]) for choice in got["choices"]] == [
             (n, f"{prompt}!") for n, prompt in enumerate(prompts)
         ]
-        assert got["usage"] == {"prompt_tokens": 63, "completion_tokens": 18, "total_tokens": 81}
+        usage = {"prompt_tokens": 63, "completion_tokens": 18, "total_tokens": 81}
+        assert got["usage"] == usage | CACHED
         assert (got["id"], got["model"]) == ("x", "m")
         assert all(seen(fake, COMPLETIONS) for fake in servers)
         several = httpx.post(url + COMPLETIONS, json={"model": "m", "prompt": [[1], [2]], "n": 2}).json()

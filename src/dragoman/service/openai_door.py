@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ import msgspec
 from dragoman.engines.base import RelayedAnswer
 from dragoman.errors import EngineFaultError, InvalidRequestError
 from dragoman.routing.client import InferenceEngineClient
-from dragoman.wire.openai import ChatUsage
+from dragoman.wire.openai import ChatUsage, total_usage
 from dragoman.wire.tokens import RelayRequest
 
 COMPLETIONS = "/v1/completions"
@@ -141,12 +141,6 @@ class Tail:
         return usage_in(self._bytes)
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int
-    completion_tokens: int = 0
-    prompt_tokens_details: Any = None
-
-
 def usage_in(data: bytes) -> ChatUsage | None:
     """The last counts in an answer's end; None where it tells none."""
     at = data.rfind(b'"usage":')
@@ -211,7 +205,7 @@ def _sessions(said: _Session | list[_Session] | None, header: str, count: int) -
 
 class _Answer(msgspec.Struct):
     choices: list[dict[str, msgspec.Raw]]
-    usage: _Usage | None = None
+    usage: ChatUsage | None = None
 
 
 def _joined(answers: Sequence[Passed]) -> Passed:
@@ -223,22 +217,17 @@ def _joined(answers: Sequence[Passed]) -> Passed:
         raise EngineFaultError("the engine's answer could not be read", log_detail=str(error)) from error
     choices = [choice for one in read for choice in one.choices]
     numbered = [{**choice, "index": number} for number, choice in enumerate(choices)]
-    usage = _total(one.usage for one in read)
+    usage = total_usage(one.usage for one in read)
     body = {**first, "choices": numbered, "usage": _plain(usage)}
     return Passed(
         status=200, content_type=answers[0].content_type, body=msgspec.json.encode(body), usage=usage
     )
 
 
-def _total(usages: Iterable[_Usage | None]) -> ChatUsage | None:
-    told = [usage for usage in usages if usage is not None]
-    if not told:
-        return None
-    return ChatUsage(sum(one.prompt_tokens for one in told), sum(one.completion_tokens for one in told))
-
-
-def _plain(usage: ChatUsage | None) -> dict[str, int] | None:
+def _plain(usage: ChatUsage | None) -> dict[str, Any] | None:
     if usage is None:
         return None
     read, written = usage.prompt_tokens, usage.completion_tokens
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    told = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    details = usage.prompt_tokens_details
+    return told if details is None else {**told, "prompt_tokens_details": msgspec.to_builtins(details)}

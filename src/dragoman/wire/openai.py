@@ -7,6 +7,7 @@ otherwise into the neutral fields (`reasoning`, `matched_stop`, `usage`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -190,6 +191,35 @@ class ChatUsage(msgspec.Struct, gc=False):
         """Prompt tokens that were read from the prefix cache."""
         details = self.prompt_tokens_details
         return (details.cached_tokens or 0) if details is not None else 0
+
+
+def total_usage(usages: Iterable[ChatUsage | None]) -> ChatUsage | None:
+    """The sum of several answers' counts; None where one of them told none, or there is none.
+
+    What only some engines tell, cached tokens and those of thinking, is summed over those that do.
+    """
+    read = written = 0
+    cached: int | None = None
+    thought: int | None = None
+    each = list(usages)
+    for usage in each:
+        if usage is None:
+            return None
+        read += usage.prompt_tokens
+        written += usage.completion_tokens
+        prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+        if prompt is not None and prompt.cached_tokens is not None:
+            cached = (cached or 0) + prompt.cached_tokens
+        if completion is not None and completion.reasoning_tokens is not None:
+            thought = (thought or 0) + completion.reasoning_tokens
+    if not each:
+        return None
+    return ChatUsage(
+        read,
+        written,
+        None if cached is None else PromptTokensDetails(cached),
+        None if thought is None else CompletionTokensDetails(thought),
+    )
 
 
 class FunctionDelta(msgspec.Struct, gc=False):
