@@ -1,0 +1,1 @@
+"""The ledger: what was said, token by token, as a graph of messages and turns."""
