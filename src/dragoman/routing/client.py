@@ -23,6 +23,7 @@ from dragoman.routing.policy import common
 from dragoman.routing.router import Router
 from dragoman.routing.said import ABORTED
 from dragoman.routing.streams import CountedRelay, CountedStream, CountedTokens
+from dragoman.routing.token_continuation import ContinuedTokens
 from dragoman.settings import Settings
 from dragoman.translate.parsers import FORMATS
 from dragoman.wire.capabilities import EngineCapabilities
@@ -197,8 +198,12 @@ class InferenceEngineClient(InferenceEngine):
         return await self._router.run(call, lambda member: member.engine.detokenize(model, token_ids))
 
     async def stream_tokens(self, request: TokenRequest) -> TokenStream:
-        """The answer to token ids, from the engine of the request's session."""
-        return await self._open_tokens(request)
+        """The answer to token ids, from the engine of the request's session, and from others if it fails."""
+        stream = await self._open_tokens(request)
+        routing = self._settings.routing
+        if not (routing.continuation and self._may_outlive):
+            return stream
+        return ContinuedTokens(request, stream, self, retries=routing.retries, metrics=self.metrics)
 
     async def reopen_tokens(self, request: TokenRequest, but: str | None) -> TokenStream | None:
         """An answer's stream on another engine than the named one; None where there is no other."""

@@ -54,7 +54,8 @@ class Tokens(TokenStream):
     def __init__(self, engine: str, request: TokenRequest) -> None:
         self.engine = engine
         self.closed = False
-        self._at = len(request.prompt_token_ids) - len(PROMPT)
+        self._prompt = len(request.prompt_token_ids)
+        self._at = self._prompt - len(PROMPT)
         self._sampled = 0
         self._left = request.sampling.max_tokens
 
@@ -62,7 +63,7 @@ class Tokens(TokenStream):
         if self.closed or self._at > len(PIECES):
             raise StopAsyncIteration
         self._sampled += 1
-        usage = ChatUsage(prompt_tokens=len(PROMPT) + self._at, completion_tokens=self._sampled)
+        usage = ChatUsage(prompt_tokens=self._prompt, completion_tokens=self._sampled)
         chunk = TokenChunk(token_ids=[100 + self._at], usage=usage)
         if self._at < len(PIECES):
             chunk.text = PIECES[self._at]
