@@ -10,9 +10,12 @@ from typing import Literal
 
 import msgspec
 
-# "raw": of the model's distribution, before temperature and cuts; "processed": of the one that was drawn from.
+# "raw": of the model's distribution, before temperature and cuts; "processed": of what was drawn from.
 LogprobsKind = Literal["raw", "processed", "unknown"]
 RequestClass = Literal["main", "subagent", "compaction", "side", "unknown"]
+DriftCause = Literal[
+    "edited text", "cut thinking", "tool-argument spelling", "template", "billing header", "unknown"
+]
 # In the order of `_RANKS`: what is known later holds.
 State = Literal["open", "failed", "cut", "done"]
 _RANKS: dict[State, int] = {"open": 0, "failed": 1, "cut": 2, "done": 3}
@@ -58,9 +61,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     before: str
     after: str
-    cause: Literal[
-        "edited text", "cut thinking", "tool-argument spelling", "template", "billing header", "unknown"
-    ]
+    cause: DriftCause
     used: Literal["recorded", "template"]
 
 
@@ -101,8 +102,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     path: digests of the request's head and messages, in order. answer: that of the message that answers,
     "" while there is none. request: digest of all that decides the answer (path, tools' choice, sampling), by
-    which a retry is known. request_class and its evidence, "header", "agent id", "shape" or "fingerprint", say what
-    kind of request it is. prompt_tokens, completion_tokens: as billed. hole: why its record is not whole.
+    which a retry is known. request_class: what kind of request it is; its evidence is "header", "agent id",
+    "shape" or "fingerprint". prompt_tokens, completion_tokens: as billed. hole: why its record is not whole.
     delivered: the last byte went to the client's socket. replay_of: the turn whose recorded answer it got.
     """
 
