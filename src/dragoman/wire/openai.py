@@ -113,8 +113,9 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
     `max_tokens` None lets the engine fill the context. `continue_final` asks to go on with the last
     (assistant) message. `return_token_ids` asks for the ids of prompt and answer, where the engine has
-    them (capability `token_ids`). `schema_places` says where the schemas of strict tools stand in the
-    client's request, by the tools' names. It, `placement_key` and `request_id` never travel to the engine.
+    them (capability `token_ids`), `return_logprobs` for the log-probability of each. `schema_places` says
+    where the schemas of strict tools stand in the client's request, by the tools' names. It,
+    `placement_key` and `request_id` never travel to the engine.
 
     The tools change along a conversation, the head of the prompt does not: it shows `tools`. `hidden_tools`
     are the deferred ones, which it never shows. `loaded_tools` can be called besides: the messages show
@@ -138,6 +139,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     response_format: JsonFormat | None = None
     continue_final: bool = False
     return_token_ids: bool = False
+    return_logprobs: bool = False
     schema_places: dict[str, str] = {}
     placement_key: str | None = None
     request_id: str = ""
@@ -248,10 +250,23 @@ class ChatDelta(msgspec.Struct, gc=False):
     role: str | None = None
 
 
+class TokenLogprob(msgspec.Struct, gc=False):
+    """A sampled token's natural log-probability, and its id where the engine tells it here."""
+
+    logprob: float | None = None
+    id: int | None = None
+
+
+class Logprobs(msgspec.Struct, gc=False):
+    """The log-probabilities of a chunk's tokens, in order."""
+
+    content: list[TokenLogprob] | None = None
+
+
 class ChunkChoice(msgspec.Struct, gc=False):
     """One choice of a chunk. `matched_stop` is the string that ended the answer, where the engine says so.
 
-    `token_ids` are those sampled since the last chunk, where they were asked for.
+    `token_ids` are those sampled since the last chunk, `logprobs` theirs, where they were asked for.
     """
 
     delta: ChatDelta = msgspec.field(default_factory=ChatDelta)
@@ -260,6 +275,7 @@ class ChunkChoice(msgspec.Struct, gc=False):
     matched_stop: str | int | None = None
     stop_reason: str | int | None = None
     token_ids: list[int] | None = None
+    logprobs: Logprobs | None = None
 
 
 class ChatChunk(msgspec.Struct, gc=False):

@@ -98,6 +98,8 @@ class VLLMDialect(RenderingDialect):
             tell_apart(body, request, _shown, request.callable_tools, request.tools)
         if request.return_token_ids:
             body["return_token_ids"] = True
+        if request.return_logprobs:
+            body["logprobs"] = True
         if request.continue_final:
             body["continue_final_message"] = True
             body["add_generation_prompt"] = False
