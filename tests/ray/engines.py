@@ -10,6 +10,7 @@ import msgspec
 
 from dragoman.engines.base import EngineUnreachableError, InferenceEngine
 from dragoman.engines.control import EngineControl, PauseMode
+from dragoman.engines.ray import RayInferenceEngine, streams
 from dragoman.engines.scripted import (
     Delay,
     Hang,
@@ -120,3 +121,17 @@ def telling(entry: EngineEntry) -> InferenceEngine:
 def refusing(entry: EngineEntry) -> InferenceEngine:
     """A factory of an engine that cannot be made."""
     raise SettingsError(f"{entry.name} is not set up")
+
+
+class Reader:
+    """Another process that reads an engine's streams, and tells as often as it is told to that it does."""
+
+    async def read(self, entry: EngineEntry, asked: list[str], pulse: float) -> int:
+        """Its process, when it has the beginning of each answer."""
+        streams.PULSE = pulse
+        self._engine = RayInferenceEngine(entry)
+        await self._engine.start()
+        self._streams = [await self._engine.stream_chat_completion(request(text)) for text in asked]
+        for stream in self._streams:
+            await anext(stream)
+        return os.getpid()
