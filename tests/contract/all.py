@@ -26,7 +26,9 @@ from tests.contract.environments import CACHE, KERNELS, ROOT, python_of
 from tests.support.dialogues import CONTEXT, MODEL, PARROT
 
 START_SECONDS = 400
-SUITE = [f"tests/contract/test_{name}.py" for name in ("engines", "doors", "control", "outliving")]
+SUITE = [
+    f"tests/contract/test_{name}.py" for name in ("engines", "doors", "control", "outliving", "transformers")
+]
 _COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 _QUIET = {
     "OMP_NUM_THREADS": "1",
@@ -48,7 +50,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     """How one engine gets to the contract.
 
     environment: the one it needs, "" for this one. command: serves the parrot at a port. param: its name in
-    the suite, where the suite starts it. plain: it serves chats only.
+    the suite, where the suite starts it. plain: it serves chats only, and is held to what it lacks as well.
     """
 
     environment: str = ""

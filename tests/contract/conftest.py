@@ -2,8 +2,9 @@
 
 `CONTRACT_ENGINES` may hold addresses of more servers (vLLM, SGLang), with the parrot loaded as `parrot` and a
 context of 2048 tokens: the suite runs over them too. `CONTRACT_PLAIN_ENGINES`: addresses of servers that have
-chats and nothing more, and tell no context. `CONTRACT_IN_PROCESS` may name engines that run in this process
-("vllm"); that needs their own environment (`make contract-all` makes it). `CONTRACT_ONLY`: the one to try.
+chats and nothing more, and tell no context (`transformers serve`). `CONTRACT_IN_PROCESS` may name engines in
+this process ("vllm"); that needs their own environment (`make contract-all` makes it). `CONTRACT_ONLY`: the
+one to try.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ ADDRESSES = os.environ.get("CONTRACT_ENGINES", "").split()
 PLAIN_ENGINES = os.environ.get("CONTRACT_PLAIN_ENGINES", "").split()
 ONLY = os.environ.get("CONTRACT_ONLY", "")
 MORE_ENGINES = [*ADDRESSES, *IN_PROCESS]
+# Those that tell no context.
+PLAIN = ["transformers", *PLAIN_ENGINES]
 # What the parrot needs of vLLM, in the names of its settings.
 VLLM_ARGUMENTS: dict[str, object] = {
     "served_model_name": MODEL,
@@ -148,6 +151,7 @@ ENGINES: dict[str, Callable[[], AbstractAsyncContextManager[InferenceEngine]]] =
     "vllm": partial(fake, "vllm"),
     "sglang": partial(fake, "sglang"),
     "ollama": partial(fake, "ollama"),
+    "transformers": partial(fake, "transformers"),
     "routed": routed,
     "ray-scripted": partial(in_ray, factory="tests.contract.conftest:scripted_there"),
     "ray-embedded": partial(in_ray, model=str(PARROT / "parrot.gguf")),

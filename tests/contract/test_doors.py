@@ -11,7 +11,7 @@ from dragoman.errors import InvalidRequestError, NotSupportedError
 from dragoman.translate.parsers import output_parser
 from dragoman.wire.openai import ChatChunk, ChatDelta, ChatMessage, ChunkChoice
 from dragoman.wire.tokens import RelayRequest, SamplingParams, TokenChunk, TokenRequest
-from tests.contract.conftest import EMBEDDED_IN_RAY, MORE_ENGINES, PLAIN_ENGINES
+from tests.contract.conftest import EMBEDDED_IN_RAY, MORE_ENGINES, PLAIN
 from tests.contract.test_engines import asked, expected, parts, streamed
 from tests.support.dialogues import CONTEXT, ENDLESS, MODEL, dialogues
 
@@ -21,7 +21,7 @@ HAVING = pytest.mark.parametrize(
     "engine", ["embedded", EMBEDDED_IN_RAY, "llamacpp", *MORE_ENGINES], indirect=True, scope="module"
 )
 LACKING = pytest.mark.parametrize(
-    "engine", ["scripted", "generic", "ollama", *PLAIN_ENGINES], indirect=True, scope="module"
+    "engine", ["scripted", "generic", "ollama", *PLAIN], indirect=True, scope="module"
 )
 NAMES = ["hello", "hello/nothink", "call-Paris", "parallel/sys", "quotes", "result-Paris"]
 GREEDY = SamplingParams(temperature=0.0, logprobs=True)

@@ -12,7 +12,7 @@ from dragoman.engines.base import ChatStream, InferenceEngine
 from dragoman.engines.whole import fold
 from dragoman.errors import NotSupportedError, PromptTooLongError
 from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatMessage, ChatRequest, Reasoning
-from tests.contract.conftest import PLAIN_ENGINES
+from tests.contract.conftest import PLAIN
 from tests.support.dialogues import CONTEXT, ENDLESS, MODEL, dialogues
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -205,9 +205,12 @@ async def test_an_answer_names_its_engine(engine: InferenceEngine) -> None:
     assert stream.engine
 
 
-async def test_it_is_well_and_says_what_it_serves(engine: InferenceEngine) -> None:
+async def test_it_is_well_and_says_what_it_serves(
+    engine: InferenceEngine, request: pytest.FixtureRequest
+) -> None:
     assert (await engine.health()).status == "ok"
     assert MODEL in [card.id for card in await engine.models()]
     capabilities = await engine.capabilities(MODEL)
     assert capabilities == await engine.capabilities(MODEL)
-    assert capabilities.context_length == (None if PLAIN_ENGINES else CONTEXT)
+    is_plain = request.node.callspec.params["engine"] in PLAIN
+    assert capabilities.context_length == (None if is_plain else CONTEXT)

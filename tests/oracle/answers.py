@@ -147,25 +147,29 @@ KINDS: dict[str, tuple[Part, ...]] = {
     "error": ERRORS,
 }
 
+_KNOWN = ("llamacpp", "vllm", "sglang", "ollama", "transformers")
 _NO_FILTER = "it has no content filter"
 _NO_STATUS = "it has no status for it"
 _NOT_APART = "it does not count thinking apart"
 
 # Why an engine's answer never gives a part that others' do: (kind and name, engine) -> the reason.
 ABSENT: dict[tuple[str, str], str] = {
-    **dict.fromkeys(
-        [("stop_reason:refusal", engine) for engine in ("llamacpp", "vllm", "sglang", "ollama")], _NO_FILTER
-    ),
+    **dict.fromkeys([("stop_reason:refusal", engine) for engine in _KNOWN], _NO_FILTER),
     ("usage:cache_read_input_tokens", "ollama"): "it does not say what came from its cache",
+    ("usage:cache_read_input_tokens", "transformers"): "it keeps no prompt, or does not say so",
     **dict.fromkeys(
-        [("usage:output_tokens_details", engine) for engine in ("llamacpp", "vllm", "ollama")], _NOT_APART
+        [
+            ("usage:output_tokens_details", engine)
+            for engine in ("llamacpp", "vllm", "ollama", "transformers")
+        ],
+        _NOT_APART,
     ),
     ("usage:output_tokens_details", "sglang"): "its own count is 0 for an answer that thinks",
     **dict.fromkeys(
         [
             (f"error:{kind}", engine)
             for kind in ("request_too_large", "rate_limit_error", "timeout_error")
-            for engine in ("llamacpp", "vllm", "sglang", "ollama")
+            for engine in _KNOWN
         ],
         _NO_STATUS,
     ),

@@ -24,6 +24,7 @@ ENGINES = {
     "vllm": "vLLM",
     "sglang": "SGLang",
     "ollama": "Ollama",
+    "transformers": "transformers",
     "generic": "generic",
 }
 # The version of the API in which everything that there ever was is legal, and all that a server can run.

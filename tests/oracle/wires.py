@@ -1,8 +1,9 @@
 """What engines say on their own wire, scene by scene, in the shapes of their chunks.
 
-The chunks of llama.cpp, vLLM and SGLang have the shapes that real servers were recorded with, which served a
-thinking model and were told to count cached tokens. Those of Ollama and of plain servers, and all errors, are
-as documented. A scene is one answer, or its rounds where tools of this server are called.
+The chunks of llama.cpp, vLLM, SGLang and transformers have the shapes that real servers were recorded with,
+which served a thinking model and were told to count cached tokens. Those of Ollama and of plain servers, and
+all errors but those of transformers, are as documented. A scene is one answer, or its rounds where tools of
+this server are called.
 """
 
 from __future__ import annotations
@@ -57,9 +58,16 @@ def _plain(delta: Chunk, finish: str | None = None) -> Chunk:
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "m", "choices": choices}
 
 
+_WHOLE_CALL: Chunk = {
+    "index": 0,
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "f", "arguments": "{}"},
+}
+
+
 def _documented(thinking: str, arguments: str, **details: Any) -> Shapes:
-    function = {"name": "f", "arguments": arguments}
-    call = {"index": 0, "id": "call_1", "type": "function", "function": function}
+    call = _WHOLE_CALL | {"function": {"name": "f", "arguments": arguments}}
     counts = {"prompt_tokens": 194, "completion_tokens": 49, "total_tokens": 243, **details}
     return Shapes(
         role=_plain({"role": "assistant", "content": ""}),
@@ -74,6 +82,13 @@ SHAPES: dict[str, Shapes] = {
     **{name: Shapes(*chunks) for name, chunks in _RECORDED.items()},
     # a call comes whole
     "ollama": _documented("reasoning", "{}"),
+    "transformers": Shapes(
+        role=_plain({"role": "assistant"}),
+        thinking=_plain({"reasoning_content": "The"}),
+        call=_plain({"tool_calls": [_WHOLE_CALL]}),
+        finish=_plain({}, "stop"),
+        usage={"usage": {"prompt_tokens": 194, "completion_tokens": 49, "total_tokens": 243}},
+    ),
     "generic": _documented(
         "reasoning_content",
         "{",
@@ -147,7 +162,8 @@ def _answer(
     first = deepcopy(SHAPES[engine].role)
     if engine == "llamacpp":
         first["prompt_progress"] = {"total": counts[0], "cache": 193, "processed": counts[0], "time_ms": 1}
-    return [first, *said, _finish(engine, finish, matched), _usage(engine, *counts)]
+    end, usage = _finish(engine, finish, matched), _usage(engine, *counts)
+    return [first, *said, *([end, usage] if "choices" in usage else [end | usage])]
 
 
 def scenes(engine: str) -> dict[str, Scene]:
@@ -184,7 +200,7 @@ def scenes(engine: str) -> dict[str, Scene]:
 
 def _stopped(engine: str) -> list[Chunk]:
     """An answer that a stop string ends: the engine leaves the string out, or knows of none and goes on."""
-    if engine in {"ollama", "generic"}:
+    if engine in {"ollama", "transformers", "generic"}:
         return _answer(engine, _text(engine, f"Hi. {STOP} and more"))
     return _answer(engine, _text(engine, "Hi. "), matched=STOP)
 
@@ -198,6 +214,7 @@ ERROR_IN_STREAM: dict[str, Any] = {
     "vllm": _error("InternalServerError", 500),
     "sglang": {"object": "error", **_error("InternalServerError", 500)},
     "ollama": _error("api_error", None),
+    "transformers": "no",
     "generic": _error("server_error", None),
 }
 
@@ -242,6 +259,12 @@ REFUSALS: dict[str, list[Reply]] = {
             (500, "api_error"),
             (503, "api_error"),
         )
+    ],
+    "transformers": [
+        _reply(422, {"detail": "Unexpected fields in the request: {'x'}"}),
+        _reply(400, {"detail": "Server is pinned to 'a'; requested 'b'."}),
+        Reply(500, b"Internal Server Error"),
+        _reply(503, {"error": "CB worker is dead and cannot accept request 1: no"}),
     ],
     "generic": _numbered(
         *((status, "error") for status in (400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 504))

@@ -10,6 +10,7 @@ import msgspec
 
 from dragoman.engines.base import EngineUnreachableError, InferenceEngine
 from dragoman.engines.control import EngineControl, PauseMode
+from dragoman.engines.ray import RayInferenceEngine, streams
 from dragoman.engines.scripted import (
     Delay,
     Hang,
@@ -29,6 +30,8 @@ MODEL = "scripted"
 WORDS = 120
 # What the engine is asked for, in the last user text.
 COUNT, FLOOD, HANG, REFUSE, LONG, UNREACHABLE, BUG = "count", "flood", "hang", "refuse", "long", "gone", "bug"
+# To count so slowly that much can be done meanwhile.
+SLOWLY = "count slowly"
 FLOODED = 2_000
 
 
@@ -38,13 +41,13 @@ def request(text: str, key: str | None = None) -> ChatRequest:
     return ChatRequest(model=MODEL, messages=messages, placement_key=key)
 
 
-def _counting(asked: ChatRequest) -> list[Step]:
-    """The numbers from where the answer stands, slowly."""
+def _counting(asked: ChatRequest, pause: float) -> list[Step]:
+    """The numbers from where the answer stands, with a pause after each."""
     last = asked.messages[-1]
     said = len(str(last.content).split()) if last.role == "assistant" else 0
     steps: list[Step] = []
     for number in range(said, WORDS):
-        steps += [text_chunk(f"{number} "), Delay(0.01)]
+        steps += [text_chunk(f"{number} "), Delay(pause)]
     return [*steps, finish_chunk()]
 
 
@@ -64,7 +67,7 @@ def script(asked: ChatRequest) -> Script:
         return Script(steps=[text_chunk("a"), Hang()])
     if text == FLOOD:
         return Script(steps=[*(text_chunk("x ") for _ in range(FLOODED)), finish_chunk()])
-    return Script(steps=_counting(asked))
+    return Script(steps=_counting(asked, 0.05 if text == SLOWLY else 0.01))
 
 
 class Control(EngineControl):
@@ -118,3 +121,17 @@ def telling(entry: EngineEntry) -> InferenceEngine:
 def refusing(entry: EngineEntry) -> InferenceEngine:
     """A factory of an engine that cannot be made."""
     raise SettingsError(f"{entry.name} is not set up")
+
+
+class Reader:
+    """Another process that reads an engine's streams, and tells as often as it is told to that it does."""
+
+    async def read(self, entry: EngineEntry, asked: list[str], pulse: float) -> int:
+        """Its process, when it has the beginning of each answer."""
+        streams.PULSE = pulse
+        self._engine = RayInferenceEngine(entry)
+        await self._engine.start()
+        self._streams = [await self._engine.stream_chat_completion(request(text)) for text in asked]
+        for stream in self._streams:
+            await anext(stream)
+        return os.getpid()

@@ -14,8 +14,8 @@ import pytest_asyncio
 
 from dragoman.engines.base import EngineUnreachableError
 from dragoman.engines.control import ControlNotSupportedError
-from dragoman.engines.ray import RayInferenceEngine
-from dragoman.engines.ray.values import GRANT, WINDOW
+from dragoman.engines.ray import RayInferenceEngine, streams
+from dragoman.engines.ray.values import GRANT, MISSED, WINDOW
 from dragoman.errors import (
     EngineFaultError,
     EngineLostError,
@@ -38,6 +38,7 @@ from tests.ray.engines import (
     REFUSE,
     UNREACHABLE,
     WORDS,
+    Reader,
     request,
 )
 from tests.support.ray_here import ray_here
@@ -56,9 +57,13 @@ def _ray() -> Iterator[None]:
         yield
 
 
-def made(name: str = "there", factory: str = "telling", **place: Any) -> RayInferenceEngine:
+def entry_of(name: str = "there", factory: str = "telling", **place: Any) -> EngineEntry:
     where = RayActor(factory=f"tests.ray.engines:{factory}", num_cpus=0.1, **place)
-    return RayInferenceEngine(EngineEntry(name=name, ray=where), Settings())
+    return EngineEntry(name=name, ray=where)
+
+
+def made(name: str = "there", factory: str = "telling", **place: Any) -> RayInferenceEngine:
+    return RayInferenceEngine(entry_of(name, factory, **place), Settings())
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -163,6 +168,45 @@ async def test_a_cancelled_call_stops_the_engine(engine: RayInferenceEngine) -> 
     with pytest.raises(asyncio.CancelledError):
         await call
     await until(lambda: is_idle(engine))
+    assert await outcomes(engine) == ["cancelled"]
+
+
+async def test_a_reader_that_dies_stops_the_engine() -> None:
+    entry = entry_of("read by many", shared=True)
+    engine = RayInferenceEngine(entry)
+    await engine.start()
+    with ray_here() as ray:
+        reader = ray.remote(Reader).options(num_cpus=0.1).remote()
+        process = await reader.read.remote(entry, [HANG, FLOOD], 0.5)
+        # longer than a silence that would end them
+        await asyncio.sleep(0.5 * MISSED + 1)
+        assert await outcomes(engine) == ["running", "running"]
+        os.kill(process, signal.SIGKILL)
+        await until(lambda: is_idle(engine))
+        assert await outcomes(engine) == ["cancelled", "cancelled"]
+        ray.kill(engine._actor)
+
+
+async def test_a_stream_that_was_let_go_stops_the_engine(
+    engine: RayInferenceEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "PULSE", 0.2)
+    stream = await engine.stream_chat_completion(request(HANG))
+    await anext(stream)
+    del stream
+    await until(lambda: is_idle(engine))
+    assert await outcomes(engine) == ["cancelled"]
+
+
+async def test_a_reader_that_was_taken_for_dead_knows_that_its_answer_is_lost(
+    engine: RayInferenceEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "PULSE", 0.2)
+    monkeypatch.setattr(streams.Reading, "tell", lambda self: True)
+    stream = await engine.stream_chat_completion(request(HANG))
+    await anext(stream)
+    with pytest.raises(EngineLostError):
+        await anext(stream)
     assert await outcomes(engine) == ["cancelled"]
 
 

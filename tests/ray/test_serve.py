@@ -6,9 +6,8 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from socket import create_server
-from typing import Any
 
 import aiohttp
 import msgspec
@@ -18,7 +17,7 @@ import pytest_asyncio
 from dragoman.engines.ray import RayInferenceEngine
 from dragoman.ray import Served, deployed
 from dragoman.settings import EngineEntry, Ray, RayActor, Routing, Settings
-from tests.ray.engines import COUNT, MODEL, WORDS
+from tests.ray.engines import COUNT, MODEL, SLOWLY, WORDS
 from tests.support.ray_here import ray_here
 
 pytestmark = [
@@ -47,6 +46,24 @@ def settings() -> Settings:
     return Settings(port=free_port(), engines=entries, ray=few, routing=Routing(bound=100.0))
 
 
+class Answer:
+    """What a session is told: by which engine, and whether to the end."""
+
+    def __init__(self) -> None:
+        self.engine, self.text = "", ""
+        self.has_begun = asyncio.Event()
+        self.is_whole = False
+
+    def take(self, line: bytes) -> None:
+        if not line.startswith(b"data: "):
+            return
+        event = msgspec.json.decode(line[6:])
+        self.text += event.get("delta", {}).get("text", "")
+        self.is_whole = event["type"] == "message_stop"
+        if self.text:
+            self.has_begun.set()
+
+
 class Door:
     """A client of the server."""
 
@@ -54,22 +71,25 @@ class Door:
         self._session = session
         self.settings = deployed(asked)
 
-    async def ask(self, key: str, *, whole: bool = False) -> tuple[str, str | None]:
-        """The engine that answers a session, and what it says; None where the connection broke."""
-        body = {"model": MODEL, "max_tokens": 999, "messages": [{"role": "user", "content": COUNT}]}
-        headers = {"x-session-id": key}
-        data = msgspec.json.encode(body | {"stream": not whole})
-        text, engine = "", ""
-        try:
-            async with self._session.post("/v1/messages", data=data, headers=headers) as answer:
-                assert answer.status == 200, await answer.text()
-                engine = answer.headers["x-dragoman-engine"]
-                lines = (await answer.read()).decode().splitlines()
-        except aiohttp.ClientError:
-            return engine, None
-        events = [msgspec.json.decode(line[6:]) for line in lines if line.startswith("data: ")]
-        text = "".join(event["delta"].get("text", "") for event in events if "delta" in event)
-        return engine, text if events[-1]["type"] == "message_stop" else None
+    async def read(self, key: str, answer: Answer, text: str = COUNT) -> None:
+        """Asks in a session, and reads what comes until it ends or breaks."""
+        message = {"role": "user", "content": text}
+        body = {"model": MODEL, "max_tokens": 999, "messages": [message], "stream": True}
+        data, headers = msgspec.json.encode(body), {"x-session-id": key}
+        with suppress(aiohttp.ClientError):
+            async with self._session.post("/v1/messages", data=data, headers=headers) as response:
+                assert response.status == 200, await response.text()
+                answer.engine = response.headers["x-dragoman-engine"]
+                async for line in response.content:
+                    answer.take(line)
+
+    async def ask_all(self, keys: list[str]) -> dict[str, str]:
+        """The engine of each session; all of them are answered whole."""
+        answers = {key: Answer() for key in keys}
+        await asyncio.gather(*(self.read(key, answer) for key, answer in answers.items()))
+        assert [answer.text for answer in answers.values()] == [NUMBERS] * len(keys)
+        assert all(answer.is_whole for answer in answers.values())
+        return {key: answer.engine for key, answer in answers.items()}
 
     async def replicas(self) -> set[str]:
         """Replicas that have answered, each by the time to the first words of all its answers."""
@@ -79,6 +99,10 @@ class Door:
                 told = (await answer.text()).splitlines()
             met.add("".join(line for line in told if line.startswith("dragoman_first_token_seconds_sum")))
         return met - {""}
+
+    async def rounds(self) -> list[dict[str, str]]:
+        """The engine of each session, several times over."""
+        return [await self.ask_all(SESSIONS) for _ in range(4)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -96,42 +120,63 @@ async def door() -> AsyncIterator[Door]:
             await asyncio.to_thread(served.end)
 
 
-async def test_a_session_has_one_engine_through_all_replicas(door: Door) -> None:
-    places: dict[str, set[str]] = {key: set() for key in SESSIONS}
-    for _ in range(4):
-        answers = await asyncio.gather(*map(door.ask, SESSIONS))
-        assert [text for _, text in answers] == [NUMBERS] * len(SESSIONS)
-        for key, (engine, _) in zip(SESSIONS, answers, strict=True):
-            places[key].add(engine)
-    assert len(await door.replicas()) == 2
-    assert {len(engines) for engines in places.values()} == {1}
-    assert set().union(*places.values()) == set(ENGINES)
-
-
-async def test_no_answer_is_lost_with_an_engine(door: Door) -> None:
-    victim, _ = await door.ask(SESSIONS[0])
-    entry = next(entry for entry in door.settings.engines if entry.name == victim)
-    engine = RayInferenceEngine(entry, door.settings)
+async def process_of(entry: EngineEntry, settings: Settings) -> int:
+    """The process that an engine's actor is."""
+    engine = RayInferenceEngine(entry, settings)
     await engine.start()
-    told: dict[str, Any] = msgspec.json.decode(await engine.detokenize(MODEL, []))
-    load = asyncio.gather(*map(door.ask, SESSIONS))
-    await asyncio.sleep(0.6)
-    os.kill(told["pid"], signal.SIGKILL)
-    answers = await load
-    assert victim in {name for name, _ in answers}
-    assert [text for _, text in answers] == [NUMBERS] * len(SESSIONS)
+    told: dict[str, int] = msgspec.json.decode(await engine.detokenize(MODEL, []))
     await engine.aclose()
+    return told["pid"]
 
 
-async def test_only_what_a_replica_was_writing_is_lost_with_it(door: Door) -> None:
+async def a_replica() -> tuple[int, int]:
+    """The process of one of the replicas, and how many answers it writes at this moment."""
     with ray_here() as ray:
         actors = ray.util.list_named_actors(all_namespaces=True)
-        replica = next(one for one in actors if one["name"].startswith("SERVE_REPLICA::dragoman"))
-        load = asyncio.gather(*map(door.ask, SESSIONS))
-        await asyncio.sleep(0.6)
-        ray.kill(ray.get_actor(replica["name"], namespace=replica["namespace"]), no_restart=True)
-    texts = [text for _, text in await load]
-    assert set(texts) <= {NUMBERS, None}
-    assert NUMBERS in texts
-    answers = await asyncio.gather(*map(door.ask, SESSIONS))
-    assert [text for _, text in answers] == [NUMBERS] * len(SESSIONS)
+        name = next(one for one in actors if one["name"].startswith("SERVE_REPLICA::dragoman"))
+        actor = ray.get_actor(name["name"], namespace=name["namespace"])
+    told: tuple[int, int] = await actor.__ray_call__.remote(
+        lambda replica: (os.getpid(), replica.get_num_ongoing_requests())
+    )
+    return told
+
+
+async def test_a_session_has_one_engine_through_all_replicas(door: Door) -> None:
+    rounds = await door.rounds()
+    assert len(await door.replicas()) == 2
+    assert rounds == [rounds[0]] * len(rounds)
+    assert set(rounds[0].values()) == set(ENGINES)
+
+
+async def test_only_what_a_replica_was_writing_is_lost_with_it_and_an_engine(door: Door) -> None:
+    home = await door.ask_all(SESSIONS)
+    victim = home[SESSIONS[0]]
+    entry = next(entry for entry in door.settings.engines if entry.name == victim)
+    engine = await process_of(entry, door.settings)
+    answers = {key: Answer() for key in sorted(SESSIONS, key=lambda key: home[key] != victim)}
+    async with asyncio.TaskGroup() as load:
+        for key, answer in answers.items():
+            load.create_task(door.read(key, answer, SLOWLY))
+            # one by one, so that Serve gives them to its replicas in turn, also those of the one engine
+            await answer.has_begun.wait()
+        replica, written = await a_replica()
+        os.kill(engine, signal.SIGKILL)
+        os.kill(replica, signal.SIGKILL)
+        assert not any(answer.is_whole for answer in answers.values())
+    broken = [key for key, answer in answers.items() if not answer.is_whole]
+    assert 0 < len(broken) == written < len(SESSIONS)
+    assert all(NUMBERS.startswith(answers[key].text) for key in broken)
+    whole = [key for key in SESSIONS if key not in broken]
+    assert [answers[key].text for key in whole] == [NUMBERS] * len(whole)
+    assert victim in {answers[key].engine for key in whole}
+    # who was told that it broke asks again
+    await door.ask_all(broken)
+    await until_all_are(home, door)
+
+
+async def until_all_are(home: dict[str, str], door: Door) -> None:
+    """Waits until the sessions are where they were, through two replicas."""
+    async with asyncio.timeout(120):
+        rounds, replicas = [home], 0
+        while rounds != [home] * 4 or replicas != 2:
+            rounds, replicas = await door.rounds(), len(await door.replicas())

@@ -121,6 +121,12 @@ class FakeEngine:
                 "/detokenize": self._detokenize,
             },
             "ollama": {"/api/show": reply(shown), "/api/version": reply({"version": "0.14.0"})},
+            "transformers": {
+                "/load_model": reply({"detail": "Missing `model` field in the request body."}, 422),
+                # what is in its cache, not what it serves
+                "/v1/models": reply({"object": "list", "data": []}),
+                "/v1/chat/completions": self._chat_of_transformers,
+            },
         }
         return routes | own.get(self.dialect, {})
 
@@ -150,6 +156,23 @@ class FakeEngine:
         if (body.get("stream_options") or {}).get("continuous_usage_stats"):
             chunks = [{**one, "usage": {**usage, "completion_tokens": n}} for n, one in enumerate(chunks)]
         return events(*chunks, {"id": "x", "choices": [], "usage": usage}, "[DONE]")
+
+    def _chat_of_transformers(self, seen: Seen) -> Answer:
+        """The server with one model: it knows no limit, and its last chunk has the counts."""
+        body = seen.json
+        if body["model"] != MODEL:
+            detail = f"Server is pinned to '{MODEL}'; requested '{body['model']}'."
+            return reply({"detail": detail}, 400)
+        off = body.get("chat_template_kwargs", {}).get("enable_thinking") is False
+        counted = len(_prompt(_of_words(body))) + 4 * off
+        if body.get("max_tokens") == 1:
+            chunks, sampled = [{"id": "x", "choices": [{"index": 0, "delta": {}}]}], 1
+        else:
+            chunks, sampled = self._chunks(body)
+        if body["messages"][-1]["content"] == ENDLESS:
+            return events(*chunks[:2], FakeHang())
+        usage = {"prompt_tokens": counted, "completion_tokens": sampled, "total_tokens": counted + sampled}
+        return events(*chunks[:-1], {**chunks[-1], "usage": usage})
 
     def _overflow(self, counted: int, wanted: int | None) -> dict[str, Any]:
         message = (
@@ -200,6 +223,19 @@ class FakeEngine:
 def _prompt(body: dict[str, Any]) -> list[str]:
     shaped = [body["messages"], body.get("tools") or [], body.get("chat_template_kwargs") or {}]
     return _WORD.findall(msgspec.json.encode(shaped).decode())
+
+
+def _of_words(body: dict[str, Any]) -> dict[str, Any]:
+    """What reaches a model that does not see, without the template's arguments."""
+    return {
+        "messages": [{**turn, "content": _words(turn.get("content"))} for turn in body["messages"]],
+        "tools": body.get("tools"),
+    }
+
+
+def _words(content: Any) -> str:
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
+    return " ".join(part["text"] for part in parts if part["type"] == "text")
 
 
 def _raw_schema(tool: dict[str, Any]) -> dict[str, Any]:

@@ -33,11 +33,16 @@ class Questions:
         """What was answered may not hold any more."""
         self._replies.clear()
 
-    async def together(self, name: str, question: Callable[[Ask], Awaitable[T]]) -> T:
-        """The answer to a question that many may have at a time: it is asked once, and all wait for that."""
+    async def together(
+        self, name: str, question: Callable[[Ask], Awaitable[T]], *, patient: bool = False
+    ) -> T:
+        """The answer to a question that many may have at a time: it is asked once, and all wait for that.
+
+        patient: each part of it may take as long as an answer begins to take.
+        """
         task: asyncio.Task[T] | None = self._asking.get(name)
         if task is None:
-            task = self._asking[name] = asyncio.create_task(self._in_parts(name, question))
+            task = self._asking[name] = asyncio.create_task(self._in_parts(name, question, patient))
             task.add_done_callback(lambda done: self._answered(name, done))
         return await asyncio.shield(task)
 
@@ -46,18 +51,19 @@ class Questions:
         # asked for, so that a failure which nobody waits for any more is no failure of the loop
         _ = task.cancelled() or task.exception()
 
-    async def _in_parts(self, name: str, question: Callable[[Ask], Awaitable[T]]) -> T:
-        """The answer to a question that is put in several parts, each with its own probe timeout.
+    async def _in_parts(self, name: str, question: Callable[[Ask], Awaitable[T]], patient: bool) -> T:
+        """The answer to a question that is put in several parts, each with its own timeout.
 
         Where the time was too short, the parts that were answered are kept for the next attempt.
         """
         replies = self._replies.pop(name, {})
+        put = self._transport.ask_long if patient else self._transport.ask
 
         async def ask(path: str, body: object) -> Reply:
             part = (path, msgspec.json.encode(body))
             if part in replies:
                 return replies[part]
-            reply = await self._transport.ask(path, body)
+            reply = await put(path, body)
             if reply.status == 200:
                 replies[part] = reply
             return reply

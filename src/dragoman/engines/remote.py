@@ -90,6 +90,7 @@ class RemoteInferenceEngine(InferenceEngine):
         self._capabilities: dict[str, EngineCapabilities] = {}
         self._without_effort: set[str] = set()  # models for which the server refused one
         self._created: dict[str, int] = {}
+        self._only_model: str | None = None  # "": the list says what it serves
         self._control: EngineControl | None = None
         self._questions = Questions(self._transport, self._timeouts.first_byte)
 
@@ -116,18 +117,28 @@ class RemoteInferenceEngine(InferenceEngine):
             return known
         dialect = await self.dialect()
         found = await self._questions.together(
-            f"{dialect.name} {model}", lambda ask: dialect.capabilities(ask, model)
+            f"{dialect.name} {model}",
+            lambda ask: dialect.capabilities(ask, model),
+            patient=dialect.tells_by_answering,
         )
         return self._capabilities.setdefault(model, found)
 
     async def models(self) -> list[ModelCard]:
         """What the server lists, or of that what the entry names, in the entry's order."""
-        reply = await self._transport.ask("/v1/models")
+        reply = await self._list()
         listed = reply.read(CardList)
         if reply.status in REFUSES_KEY or (listed is None and not self._entry.models):
             raise _no_list(reply)
         cards = {card.id: self._card(card) for card in (listed.data if listed else ())}
         return [cards.get(name) or ModelCard(id=name) for name in self._entry.models or cards]
+
+    async def _list(self) -> Reply:
+        dialect = await self.dialect()
+        if self._only_model is None:
+            self._only_model = await dialect.only_model(self._transport.ask) or ""
+        if not self._only_model:
+            return await self._transport.ask("/v1/models")
+        return Reply(200, msgspec.json.encode(CardList([Card(self._only_model)])))
 
     def _card(self, card: Card) -> ModelCard:
         # llama.cpp says when it was asked: the first answer holds
@@ -346,7 +357,7 @@ class RemoteInferenceEngine(InferenceEngine):
     def _forget(self) -> None:
         """What comes back at this address may be another server."""
         self._dialect = self._given
-        self._control = None
+        self._control = self._only_model = None
         self._capabilities.clear()
         self._without_effort.clear()
         self._questions.forget()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Dialect = Literal["auto", "generic", "vllm", "sglang", "llamacpp", "ollama"]
+Dialect = Literal["auto", "generic", "vllm", "sglang", "llamacpp", "ollama", "transformers"]
 # A day is the longest wait: every wait ends.
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Bytes = Annotated[int, Meta(ge=1)]

@@ -128,7 +128,9 @@ class BlockOrder:
         self._open = _Open.NOTHING
         self._call: Call | None = None
         self._thought: list[str] = []
-        self._blank: list[str] = []  # white space that is part of a text block if text follows
+        # white space that is part of a block if more of its kind follows
+        self._blank: list[str] = []
+        self._blank_kind = _Open.NOTHING
         self._waiting: deque[_Run | Call] = deque()
 
     @property
@@ -146,14 +148,14 @@ class BlockOrder:
     def text(self, text: str) -> None:
         """More text (not empty)."""
         if self._open is _Open.TEXT:
+            self._drop_blank()
             self._sink.text(text)
         elif self._open is _Open.CALL:
             self._wait(_Open.TEXT, text)
         elif text.isspace():
-            self._take_room(text)
-            self._blank.append(text)
+            self._hold_blank(_Open.TEXT, text)
         else:
-            text = self._drop_blank() + text
+            text = self._drop_blank(_Open.TEXT) + text
             self._close()
             self._begin(_Open.TEXT)
             self._sink.open_text()
@@ -164,8 +166,13 @@ class BlockOrder:
         if self._open is _Open.CALL:
             self._wait(_Open.THINKING, text)
             return
-        self._drop_blank()
-        if self._open is not _Open.THINKING:
+        if self._open is _Open.THINKING:
+            self._drop_blank()
+        elif text.isspace():
+            self._hold_blank(_Open.THINKING, text)
+            return
+        else:
+            text = self._drop_blank(_Open.THINKING) + text
             self._close()
             self._begin(_Open.THINKING)
             self._sink.open_thinking()
@@ -199,7 +206,7 @@ class BlockOrder:
         if not self._blocks and not self._round.follows:
             self._begin(_Open.TEXT)
             self._sink.open_text()
-            blank = self._drop_blank()
+            blank = self._drop_blank(_Open.TEXT)
             if blank:
                 self._sink.text(blank)
             self._close()
@@ -341,13 +348,21 @@ class BlockOrder:
         self._call = None
         self._open = _Open.NOTHING
 
-    def _drop_blank(self) -> str:
+    def _hold_blank(self, kind: _Open, text: str) -> None:
+        if self._blank_kind is not kind:
+            self._drop_blank()
+        self._blank_kind = kind
+        self._take_room(text)
+        self._blank.append(text)
+
+    def _drop_blank(self, kind: _Open = _Open.NOTHING) -> str:
+        """Holds no white space any more; what was held, if it is of this kind."""
         if not self._blank:
             return ""
         blank = "".join(self._blank)
         self._blank.clear()
         self._room += _weight(blank)
-        return blank
+        return blank if self._blank_kind is kind else ""
 
     def _take_room(self, text: str) -> None:
         self._room -= _weight(text)

@@ -117,7 +117,9 @@ def test_else_what_was_loaded_joins_the_end(dialect: str) -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_request_whose_head_shows_no_tools_gets_them(dialect: str) -> None:
     body = body_of(dialect, ABLE, asking(tools=[], loaded_tools=[LATE], tool_choice=ToolChoice("auto")))
-    assert (names(body["tools"]), printed(body), body["tool_choice"]) == (["late"], None, "auto")
+    # one server ignores a choice, and is not sent any
+    choice = None if dialect == "transformers" else "auto"
+    assert (names(body["tools"]), printed(body), body.get("tool_choice")) == (["late"], None, choice)
 
 
 def test_the_plain_form_forces_no_removed_tool_and_knows_none_twice() -> None:

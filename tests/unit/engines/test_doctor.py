@@ -312,6 +312,6 @@ async def test_a_refused_key_is_said_before_anything_is_tried() -> None:
 
 def test_hints_are_about_rows_and_dialects_that_there_are() -> None:
     names = {probe.name for probe in PROBES}
-    dialects = {"", "llamacpp", "vllm", "sglang", "ollama", "generic"}
+    dialects = {"", "llamacpp", "vllm", "sglang", "ollama", "transformers", "generic"}
     assert HINTS.keys() <= names
     assert all("" in hint.remedies and hint.remedies.keys() <= dialects for hint in HINTS.values())

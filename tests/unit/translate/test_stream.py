@@ -115,6 +115,13 @@ def test_omitted_thinking_has_a_block_without_text() -> None:
         ([called(piece("{}", "f")), said("\n")], ["tool_use"]),
         ([said(reasoning="a"), said("\n"), said(reasoning="b")], ["thinking"]),
         ([said("\u3000")], ["text"]),
+        # thinking that is turned off: the template closes it at once, and an engine still reads that
+        ([said(reasoning="\n\n"), said("a")], ["text"]),
+        ([said(reasoning="\n"), said(reasoning="\n"), called(piece("{}", "f"))], ["tool_use"]),
+        ([said("a"), said(reasoning="\n"), said("b")], ["text"]),
+        ([said("a"), said(reasoning="\n"), said("b"), said(reasoning="c")], ["text", "thinking"]),
+        ([said(reasoning="\n"), said("\n"), said(reasoning="a")], ["thinking"]),
+        ([said(reasoning="\n")], ["text"]),
     ],
 )  # fmt: skip
 def test_white_space_between_blocks_is_no_block(chunks: list[ChatChunk], types: list[str]) -> None:
@@ -124,6 +131,12 @@ def test_white_space_between_blocks_is_no_block(chunks: list[ChatChunk], types: 
 def test_white_space_that_text_follows_is_kept() -> None:
     raw = streamed([said(reasoning="a"), said("\n"), said("\n"), said(" b"), said("\n"), finished()])
     assert blocks(raw)[1]["text"] == "\n\n b\n"
+
+
+def test_white_space_that_thinking_follows_is_kept() -> None:
+    thoughts = ["\n", " ", "a", "\n\n", "b"]
+    raw = streamed([*(said(reasoning=thought) for thought in thoughts), said("c"), finished()])
+    assert blocks(raw)[0] == {"type": "thinking", "thinking": "\n a\n\nb", "signature": "digest of \n a\n\nb"}
 
 
 @pytest.mark.parametrize("chunks", [[], [said("")], [ChatChunk()], [said(reasoning="")]])

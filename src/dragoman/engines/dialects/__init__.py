@@ -8,6 +8,7 @@ from dragoman.engines.dialects.generic import GenericDialect
 from dragoman.engines.dialects.llamacpp import LlamaCppDialect
 from dragoman.engines.dialects.ollama import OllamaDialect
 from dragoman.engines.dialects.sglang import SGLangDialect
+from dragoman.engines.dialects.transformers import TransformersDialect
 from dragoman.engines.dialects.vllm import VLLMDialect
 
 # In the order in which a server is asked: SGLang also answers Ollama's questions.
@@ -16,6 +17,7 @@ DIALECTS: dict[str, type[Dialect]] = {
     "sglang": SGLangDialect,
     "ollama": OllamaDialect,
     "vllm": VLLMDialect,
+    "transformers": TransformersDialect,
     "generic": GenericDialect,
 }
 # What a server's list of models says of its maker.
@@ -28,6 +30,9 @@ async def detect(ask: Ask) -> Dialect:
     A refused key, or a failure: behind a proxy it may be that the server is not there yet.
     """
     reply = await ask("/v1/models", None)
+    # without a cache of the hub this server has no list, though it serves
+    if reply.status == 500 and await (without_list := TransformersDialect()).recognise(ask):
+        return without_list
     if reply.status >= 500 or reply.status in REFUSES_KEY:
         raise error_of_reply(reply.status, reply.body)
     cards = reply.read(CardList)

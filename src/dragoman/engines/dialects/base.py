@@ -109,6 +109,7 @@ class Dialect:
     omits_done: the server is known to end a stream without `[DONE]`. health_path: what answers 200 when it is
     well. answer_margin: tokens of the context that the server keeps free. most_stops: stop strings that it
     takes. chunk, completion: wire types. door: how it takes token ids, None where it does not.
+    tells_by_answering: its abilities are found on answers, which may wait for those that it gives to others.
     """
 
     name = "generic"
@@ -119,6 +120,7 @@ class Dialect:
     chunk: type[WireChunk] = WireChunk
     completion: type[WireCompletion] = WireCompletion
     door: TokenDoor | None = None
+    tells_by_answering = False
 
     async def recognise(self, ask: Ask) -> bool:
         """Whether the server that answers is of this kind."""
@@ -127,6 +129,10 @@ class Dialect:
     async def capabilities(self, ask: Ask, model: str) -> EngineCapabilities:
         """What the server can do with a model, found by asking."""
         raise NotImplementedError
+
+    async def only_model(self, ask: Ask) -> str | None:
+        """The one model that it takes, whatever it lists; None where its list is what it serves."""
+        return None
 
     async def count(self, ask: Ask, request: ChatRequest, capabilities: EngineCapabilities) -> int:
         """Tokens of the prompt; exactly what the same request's usage says."""

@@ -77,6 +77,7 @@ _STATUS_OF_TYPE = {
 # The operator's fault, though the engine calls it a bad request.
 _SET_UP = re.compile(
     r"--enable-auto-tool-choice|--tool-call-parser|--reasoning-parser|start it with `--jinja`"
+    r"|Server is pinned to"
 )
 _IMAGE = re.compile(
     r"image input is not supported|not a multimodal model|at most 0 image|only supports text input"

@@ -1,6 +1,7 @@
 """What a missing ability means for clients of the Messages API, and which setting of the engine brings it.
 
-Flags were read in the help of vLLM 0.32, SGLang 0.5.23 and llama.cpp of October 2026; Ollama's in its docs.
+Flags were read in the help of vLLM 0.32, SGLang 0.5.23, transformers 5.23 and llama.cpp of October 2026;
+Ollama's in its docs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _PARSER = {
     "sglang": "--tool-call-parser NAME (auto, qwen, qwen3_coder, llama3, mistral, ...)",
     "llamacpp": "--jinja, and a model whose calls fit its template (--chat-template-file FILE)",
     "ollama": "a model with the capability `tools` (`ollama show MODEL` lists them)",
+    "transformers": "a model whose calls it reads (Qwen, Gemma 4; a `response_template`)",
     "": "a server that takes `tools`; one that does, but under another dialect, may need --dialect",
 }
 _FORCED = {
@@ -35,6 +37,7 @@ _FORCED = {
     "sglang": "--tool-call-parser NAME that fits the model, and --grammar-backend xgrammar",
     "llamacpp": _PARSER["llamacpp"],
     "ollama": "nothing: Ollama does not force calls",
+    "transformers": "nothing: it ignores tool_choice",
     "": "",
 }
 _TEMPLATE = {
@@ -127,6 +130,7 @@ HINTS: dict[str, Hint] = {
             "sglang": "--reasoning-parser NAME (auto, qwen3, deepseek-r1, gpt-oss, ...)",
             "llamacpp": "--jinja and --reasoning-format auto",
             "ollama": "a model with the capability `thinking` (`ollama show MODEL` lists them)",
+            "transformers": "a model whose thinking it reads (Qwen, Gemma 4; a `response_template`)",
             "": "a server that reads thinking out of the answer",
         },
     ),
@@ -135,6 +139,7 @@ HINTS: dict[str, Hint] = {
         remedies={
             "vllm": "a template with enable_thinking; --default-chat-template-kwargs sets it for all",
             "llamacpp": "a template with enable_thinking; --reasoning-budget 0 turns it off for all",
+            "transformers": "a template with enable_thinking; --reasoning on or off sets it for all",
             "": "a template with enable_thinking",
         },
     ),
@@ -144,6 +149,7 @@ HINTS: dict[str, Hint] = {
             "vllm": "--default-chat-template-kwargs where the row names one, else --chat-template FILE",
             "llamacpp": "--chat-template-kwargs where the row names one, else --chat-template-file FILE",
             **{name: _TEMPLATE[name] for name in ("sglang", "ollama", "")},
+            "transformers": "nothing: it leaves earlier thinking out",
         },
     ),
     "arguments": Hint(
@@ -173,6 +179,7 @@ HINTS: dict[str, Hint] = {
         remedies={
             "vllm": "--structured-outputs-config with backend xgrammar and disable_any_whitespace true",
             "sglang": "--grammar-backend xgrammar",
+            "transformers": "nothing: it ignores response_format",
             "": "",
         },
     ),

@@ -15,7 +15,17 @@ from dragoman.engines.base import (
     TokenStream,
     unwell,
 )
-from dragoman.engines.ray.values import WINDOW, Door, Failed, Opened, Recipe, Standing, encode, fault
+from dragoman.engines.ray.values import (
+    MISSED,
+    WINDOW,
+    Door,
+    Failed,
+    Opened,
+    Recipe,
+    Standing,
+    encode,
+    fault,
+)
 from dragoman.errors import DragomanError, OverloadedError
 
 Answer = ChatStream | TokenStream | RelayedAnswer
@@ -29,7 +39,7 @@ class EngineActor:
         self._life = secrets.token_hex(8)
         self._engine: InferenceEngine | None = None
         self._starting: asyncio.Task[InferenceEngine] | None = None
-        self._windows: dict[str, asyncio.Semaphore] = {}
+        self._readers: dict[str, _Reader] = {}
 
     async def start(self) -> Standing | Failed:
         """Returns when the engine is started, or with what keeps it from that."""
@@ -73,36 +83,39 @@ class EngineActor:
         except Exception as error:  # noqa: BLE001 - as above
             return fault(error)
 
-    async def stream(self, call: str, door: Door, request: Any) -> AsyncIterator[Opened | bytes | Failed]:
+    async def stream(
+        self, call: str, door: Door, request: Any, pulse: float
+    ) -> AsyncIterator[Opened | bytes | Failed]:
         """An answer: that it began, then its reads as bytes, or what ended it.
 
-        No more reads go out than the reader has asked for: Ray would keep them all.
+        No more reads go out than the reader has asked for: Ray would keep them all. A reader that is not
+        heard of, as it should be every `pulse` seconds, is gone: then this is cancelled, as by a close.
         """
         answer: Answer | None = None
-        window = self._windows[call] = asyncio.Semaphore(WINDOW)
+        reader = self._readers[call] = _Reader(pulse)
         try:
             answer = await self._open(door, request)
             yield _opened(answer)
             async for item in answer:
-                # a reader that is gone asks for no more
+                # one that is there and reads nothing holds the engine no longer than an engine may hold it
                 async with asyncio.timeout(self._recipe.settings.timeouts.between_bytes):
-                    await window.acquire()
+                    await reader.window.acquire()
                 yield encode(item)
         except DragomanError as error:
             yield Failed(error)
         except Exception as error:  # noqa: BLE001 - as above
             yield fault(error)
         finally:
-            self._windows.pop(call, None)
+            self._readers.pop(call, None)
+            reader.close()
             if answer is not None:
                 await answer.aclose()
 
     async def more(self, call: str, count: int) -> None:
-        """The reader of a stream took so many items."""
-        window = self._windows.get(call)
-        if window is not None:
-            for _ in range(count):
-                window.release()
+        """The reader of a stream is there, and took so many items."""
+        reader = self._readers.get(call)
+        if reader is not None:
+            reader.heard(count)
 
     async def aclose(self) -> None:
         """Ends the engine."""
@@ -146,6 +159,35 @@ class EngineActor:
             if failure is not None:
                 raise failure
         raise OverloadedError("the engine is starting", log_detail="its actor starts it", retry_after=1)
+
+
+class _Reader:
+    """Who reads the stream of this task: what may go out to it, and whether it is still there."""
+
+    def __init__(self, pulse: float) -> None:
+        self.window = asyncio.Semaphore(WINDOW)
+        self._pulse = pulse
+        self._missed = 0
+        self._task = asyncio.current_task()
+        self._next = asyncio.get_running_loop().call_later(pulse, self._miss)
+
+    def heard(self, count: int) -> None:
+        """It took so many items."""
+        self._missed = 0
+        for _ in range(count):
+            self.window.release()
+
+    def close(self) -> None:
+        """Waits for it no longer."""
+        self._next.cancel()
+
+    def _miss(self) -> None:
+        # counted, not timed: while this process itself stood still, nobody could be heard
+        self._missed += 1
+        if self._missed <= MISSED:
+            self._next = asyncio.get_running_loop().call_later(self._pulse, self._miss)
+        elif self._task is not None:
+            self._task.cancel()
 
 
 def _opened(answer: Answer) -> Opened:

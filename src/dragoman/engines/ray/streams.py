@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -18,13 +19,17 @@ from dragoman.wire.tokens import TokenChunk
 Item = TypeVar("Item")
 # How much longer than the engine's own limits its actor is waited for, in seconds: its error says more.
 GRACE = 5.0
+# How often an actor is told that a stream is still read, in seconds. With what it may miss that makes half a
+# minute: a process that stands still for a while is not dead.
+PULSE = 5.0
 
 
 def error_of(failure: Exception, *, begun: bool) -> DragomanError:
     """What an error of Ray means: before an answer began, nothing answers there; after, it was lost."""
     ray = load_ray("ray.exceptions")
     detail = f"{type(failure).__name__}: {failure}"
-    if isinstance(failure, ray.RayTaskError):
+    # what the actor itself cancelled, since it heard nothing of its reader, is lost and no fault
+    if isinstance(failure, ray.RayTaskError) and not isinstance(failure.cause, ray.TaskCancelledError):
         return EngineFaultError("the engine failed", log_detail=detail)
     if begun:
         return EngineLostError("the engine's answer ended early", log_detail=detail)
@@ -37,12 +42,13 @@ class Reading:
     def __init__(self, actor: Any, door: Door, request: Any, timeouts: Timeouts) -> None:
         self._actor = actor
         self._call = secrets.token_hex(8)
-        self._items = actor.stream.options(num_returns="streaming").remote(self._call, door, request)
+        self._items = actor.stream.options(num_returns="streaming").remote(self._call, door, request, PULSE)
         self._timeouts = timeouts
         # looked up once, not for each read
         self._ray_error = load_ray("ray.exceptions").RayError
         self._read = 0
         self._is_over = False
+        asyncio.get_running_loop().call_later(PULSE, _tell, weakref.ref(self))
 
     async def opened(self) -> Opened:
         """That the engine began to answer; what it refuses is raised."""
@@ -89,11 +95,24 @@ class Reading:
             raise item.error
         return item
 
+    def tell(self) -> bool:
+        """Tells the actor that somebody reads; false when that is over."""
+        if not self._is_over:
+            self._actor.more.remote(self._call, 0)
+        return not self._is_over
+
     def close(self) -> None:
         """Stops the engine's work: letting go of a stream of Ray does not."""
         if not self._is_over:
             self._is_over = True
             load_ray().cancel(self._items)
+
+
+def _tell(reading: weakref.ref[Reading]) -> None:
+    """Again and again, until the stream is over or nobody has it any more."""
+    read = reading()
+    if read is not None and read.tell():
+        asyncio.get_running_loop().call_later(PULSE, _tell, reading)
 
 
 class _Read(Generic[Item]):

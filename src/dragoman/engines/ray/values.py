@@ -20,6 +20,8 @@ Door = Literal["chat", "tokens", "relay"]
 # Items of a stream that may be on their way to its reader, and after how many it asks for more.
 WINDOW = 64
 GRANT = 32
+# How many signs of life a reader may miss in a row: a process that dies closes nothing.
+MISSED = 6
 
 
 class Recipe(msgspec.Struct, frozen=True):
