@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -115,6 +115,18 @@ class RelayedAnswer(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Stops the engine's work on this answer and frees the connection."""
+
+
+class Answering(Protocol):
+    """Who answers chat requests: an engine, many, or what records their tokens."""
+
+    async def chat_completion(self, request: ChatRequest) -> ChatCompletion:
+        """The whole answer."""
+        ...
+
+    async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
+        """The answer as a stream."""
+        ...
 
 
 class InferenceEngine(ABC):

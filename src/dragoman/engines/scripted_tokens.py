@@ -211,9 +211,11 @@ def chatml(request: ChatRequest) -> str:
 
 
 def _turn(message: ChatMessage, *, thinks: bool) -> str:
-    thinking = f"<think>\n{message.reasoning}\n</think>\n\n" if message.reasoning and thinks else ""
+    said = (message.reasoning or "").strip("\n")
+    thinking = f"<think>\n{said}\n</think>\n\n" if said and thinks else ""
     calls = "".join(_call(call) for call in message.tool_calls or ())
-    return f"<|im_start|>{message.role}\n{thinking}{_text(message)}{calls}{END}\n"
+    text = _text(message).lstrip("\n") if message.role == "assistant" else _text(message)
+    return f"<|im_start|>{message.role}\n{thinking}{text}{calls}{END}\n"
 
 
 def _call(call: ToolCall) -> str:

@@ -75,6 +75,7 @@ class MessagesEndpoint:
     async def _whole(self, exchange: Exchange, answer: Answer) -> None:
         _note(exchange, answer.engine, answer.message.usage, answer.message.stop_reason)
         await exchange.respond(200, answer.body, [JSON, *engine_headers(self._service.client, answer.engine)])
+        await answer.delivered()
 
     async def _stream(self, exchange: Exchange, answer: AnswerStream) -> None:
         exchange.on_error = answer.fail

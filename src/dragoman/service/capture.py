@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import msgspec
 
@@ -19,18 +18,6 @@ from dragoman.translate.parsers import FORMATS, output_parser
 from dragoman.wire.capabilities import EngineCapabilities
 from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, Logprobs
 from dragoman.wire.tokens import SamplingParams, TokenChunk, TokenRequest
-
-
-class Answering(Protocol):
-    """Who answers chat requests: the engines, or what records them."""
-
-    async def chat_completion(self, request: ChatRequest) -> ChatCompletion:
-        """The whole answer."""
-        ...
-
-    async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
-        """The answer as a stream."""
-        ...
 
 
 class Before(msgspec.Struct, frozen=True):

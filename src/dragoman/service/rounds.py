@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dragoman.engines.base import Answering
 from dragoman.errors import PromptTooLongError
-from dragoman.routing.client import InferenceEngineClient
 from dragoman.server_tools.run import ToolRun
 from dragoman.service.stream import AnswerStream, Write
 from dragoman.translate.rounds import RoundStream, WholeRounds
@@ -18,7 +18,7 @@ class RoundedStream(AnswerStream):
 
     def __init__(
         self,
-        client: InferenceEngineClient,
+        client: Answering,
         chat: ChatRequest,
         events: RoundStream,
         tools: ToolRun,
@@ -70,7 +70,7 @@ class RoundedStream(AnswerStream):
 
 
 async def whole(
-    client: InferenceEngineClient,
+    client: Answering,
     chat: ChatRequest,
     rounds: WholeRounds,
     tools: ToolRun,

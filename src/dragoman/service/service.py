@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -13,14 +13,16 @@ from typing import Any
 import msgspec
 
 from dragoman.content.resolver import ContentResolver
-from dragoman.engines.base import EngineHealth
+from dragoman.engines.base import Answering, EngineHealth
 from dragoman.errors import DragomanError, NotSupportedError
+from dragoman.ledger.recorder import Ledger
 from dragoman.observe.logs import log_error
 from dragoman.observe.metrics import Metrics
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.server_tools.base import ServerTools
 from dragoman.server_tools.run import ToolRun
 from dragoman.service.preparation import Preparation
+from dragoman.service.recording import Keepers, Recording
 from dragoman.service.rounds import RoundedStream, whole
 from dragoman.service.server_tools import configured_tools
 from dragoman.service.spellings import Spellings
@@ -45,11 +47,15 @@ from dragoman.wire.openai import ChatRequest, ModelCard, ToolChoice
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer: its JSON, what it says, and the engine that gave it."""
+    """A whole answer: its JSON, what it says, and the engine that gave it.
+
+    `delivered` is called when all of it has gone out.
+    """
 
     body: bytes
     message: MessageOut
     engine: str
+    delivered: Callable[[], Awaitable[None]]
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +98,10 @@ class MessagesService:
         now: Callable[[], float] = time.time,
         store: Store | None = None,
         server_tools: ServerTools | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.client = client
+        self.ledger = ledger
         self.store = store or Store(settings)
         self.metrics = metrics or client.metrics
         self._signer = signer
@@ -119,19 +127,22 @@ class MessagesService:
         """The whole answer to a request."""
         async with await self._threads.begin(request, caller) as turn:
             call = await self._prepare(turn, size)
-            with _watched(self.metrics, call.chat):
-                message, calls, engine = await self._whole(call)
-                body = encode_message(message)
-            self._remember(call, message.usage, calls)
-            await turn.answered(message)
-        return Answer(body=body, message=message, engine=engine)
+            async with self._recorded(turn) as recording:
+                with _watched(self.metrics, call.chat):
+                    message, calls, engine = await self._whole(call, recording.client)
+                    body = encode_message(message)
+                self._remember(call, message.usage, calls)
+                await turn.answered(message)
+                await recording.answered(message)
+        return Answer(body=body, message=message, engine=engine, delivered=recording.delivered)
 
     async def stream(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> AnswerStream:
         """The answer to a request as a stream; raises what the engine refuses before its first answer."""
         async with await self._threads.begin(request, caller) as turn:
             call = await self._prepare(turn, size)
-            with _watched(self.metrics, call.chat):
-                return await self._answer_stream(call, turn).opened()
+            async with self._recorded(turn) as recording:
+                with _watched(self.metrics, call.chat):
+                    return await self._answer_stream(call, turn, recording).opened()
 
     async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> Counted:
         """Tokens of the prompt, by the engine's own template and tokenizer."""
@@ -191,27 +202,42 @@ class MessagesService:
             server_tools=translation.server_tools,
         )
 
-    async def _whole(self, call: Call) -> tuple[MessageOut, list[tuple[str, str]], str]:
+    @asynccontextmanager
+    async def _recorded(self, turn: Turn) -> AsyncIterator[Recording]:
+        """The recording of a turn, which notes what fails inside."""
+        recording = await Recording.begun(self.client, self.ledger, turn.request, turn.caller)
+        try:
+            yield recording
+        except DragomanError as error:
+            await recording.failed(error)
+            raise
+        except BaseException:  # cancelled: the client is gone
+            recording.is_begun = True
+            await recording.released()
+            raise
+        recording.is_begun = True
+
+    async def _whole(self, call: Call, client: Answering) -> tuple[MessageOut, list[tuple[str, str]], str]:
         """The message, its complete calls, and the engine that gave it."""
         if call.plan is None:
-            completion = await self.client.chat_completion(call.chat)
+            completion = await client.chat_completion(call.chat)
             return *to_message(completion, call.options, self._seal), completion.engine
         rounds = WholeRounds(call.options, self._seal, call.plan)
-        engine = await whole(self.client, call.chat, rounds, self._tool_run(call))
+        engine = await whole(client, call.chat, rounds, self._tool_run(call))
         return rounds.message(), rounds.calls, engine
 
-    def _answer_stream(self, call: Call, turn: Turn) -> AnswerStream:
+    def _answer_stream(self, call: Call, turn: Turn, recording: Recording) -> AnswerStream:
         more: dict[str, Any] = {
             "estimate": call.options.input_estimate,
             "ping_interval": self._settings.ping_interval,
             "on_first": partial(self.metrics.first_token, call.model),
             "on_end": partial(self._streamed, call),
-            "keeper": turn,
+            "keeper": turn if self.ledger is None else Keepers(turn, recording),
         }
         if call.plan is None:
-            return AnswerStream(self.client, call.chat, MessageStream(call.options, self._seal), **more)
+            return AnswerStream(recording.client, call.chat, MessageStream(call.options, self._seal), **more)
         events = RoundStream(call.options, self._seal, call.plan)
-        return RoundedStream(self.client, call.chat, events, self._tool_run(call), **more)
+        return RoundedStream(recording.client, call.chat, events, self._tool_run(call), **more)
 
     def _plan(self, translation: Translation) -> RoundPlan | None:
         """How the tools of this server that a request declares are run; None where it declares none."""

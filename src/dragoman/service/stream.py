@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
-from dragoman.engines.base import ChatStream, InferenceEngine
+from dragoman.engines.base import Answering, ChatStream
 from dragoman.errors import DragomanError
 from dragoman.translate.stream import MessageStream
 from dragoman.wire.openai import ChatChunk, ChatRequest, ChatUsage
@@ -37,7 +37,7 @@ class AnswerStream:
 
     def __init__(
         self,
-        client: InferenceEngine,
+        client: Answering,
         chat: ChatRequest,
         events: MessageStream,
         *,
