@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dragoman.engines.scripted import Script, answer
@@ -25,7 +27,7 @@ ASKED = ChatRequest(
 SAID = answer("Let me look.", thinking="They ask\nabout it.", calls=[("find", '{"q": "a  b"}'), ("now", "")])
 
 
-async def sampled(script: Script, **sampling: int) -> tuple[ScriptedTokenEngine, list[TokenChunk]]:
+async def sampled(script: Script, **sampling: Any) -> tuple[ScriptedTokenEngine, list[TokenChunk]]:
     engine = ScriptedTokenEngine([script])
     ids = await engine.render(ASKED)
     request = TokenRequest(
@@ -62,7 +64,11 @@ async def test_an_answer_reads_back_and_parses() -> None:
     assert engine.calls[0].outcome == "finished"
     completion = await parsed(SAID)
     choice = completion.choices[0]
-    calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()]
+    calls = [
+        (call.function.name, call.function.arguments)
+        for call in choice.message.tool_calls or ()
+        if call.function
+    ]
     assert calls == [("find", '{"q": "a  b"}'), ("now", "{}")]
     assert (choice.message.reasoning or "").strip() == "They ask\nabout it."
     assert (choice.message.content or "").strip() == "Let me look."
