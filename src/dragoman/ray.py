@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dragoman.engines.ray import end_shared, join, load_ray
+from dragoman.errors import EngineUnavailableError
 from dragoman.observe.logs import configure
 from dragoman.routing.client import build_client
 from dragoman.server.app import DragomanApp, create_app
@@ -19,6 +22,8 @@ NAME = "dragoman"
 _FILE = Path("dragoman.toml")
 # Where the settings bound nothing, Ray wants a number all the same.
 _UNBOUNDED = 100_000
+# How long Serve's proxy may take to listen once the replicas are there, in seconds.
+_LISTENING = 60.0
 
 
 def __getattr__(name: str) -> Any:
@@ -65,6 +70,20 @@ def deployment(settings: Settings) -> Any:
     return serve.deployment(**options)(serve.ingress(replica)()).bind()
 
 
+def await_listener(host: str, port: int) -> None:
+    """Returns when somebody listens there: Serve may say that it is ready before its proxy is."""
+    until = time.monotonic() + _LISTENING
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError as error:
+            if time.monotonic() > until:
+                raise EngineUnavailableError(f"Ray Serve does not listen on {host}:{port}") from error
+            time.sleep(0.1)
+        else:
+            return
+
+
 class Served:
     """The server under Ray Serve, from this process: `begin` and `end`."""
 
@@ -81,6 +100,7 @@ class Served:
         options = {"host": self._settings.host, "port": self._settings.port}
         serve.start(proxy_location="HeadOnly", http_options=options)
         serve.run(deployment(self._settings), name=NAME, route_prefix="/")
+        await_listener(self._settings.host, self._settings.port)
 
     def end(self) -> None:
         """Lets running answers end, and closes what was begun: the replicas, the shared engines, Ray."""

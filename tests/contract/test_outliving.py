@@ -110,9 +110,11 @@ async def test_text_goes_on_wherever_it_broke(engine: InferenceEngine) -> None:
         assert completion.usage is not None
         assert completion.usage.prompt_tokens == whole.usage.prompt_tokens
         assert completion.usage.completion_tokens == whole.usage.completion_tokens, after
-        assert second.asked or second.asked_tokens
+        # on a busy machine many tokens come in one chunk, and the answer may be over before the break
+        assert bool(how) == bool(second.asked or second.asked_tokens), after
         ways.add(how)
-    assert ways <= {"tokens", "text", "anew"}
+    assert ways <= {"tokens", "text", "anew", ""}
+    assert ways & {"tokens", "text"}
 
 
 @pytest.mark.parametrize("name", ["hello", "call-Paris"])

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from anthropic import Anthropic
 
+from dragoman.ray import await_listener
+
 ROOT = Path(__file__).parents[2]
 PARROT = ROOT / "tests" / "models" / "parrot" / "parrot.gguf"
 DRAGOMAN = [sys.executable, "-m", "dragoman", "serve", "--ray", "--port", "0"]
@@ -161,6 +163,8 @@ def test_serve_run_serves_until_a_signal(number: signal.Signals, tmp_path: Path)
     with running(SERVE_RUN, tmp_path) as command:
         url = command.url()
         assert url == f"http://127.0.0.1:{SERVES_PORT}"
+        # Serve's word may come before its proxy listens
+        await_listener("127.0.0.1", SERVES_PORT)
         assert answered(url).startswith("0 1 2 ")
         assert is_on_loopback_alone(url)
         command.ends(number)
