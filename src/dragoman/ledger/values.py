@@ -138,7 +138,12 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rank(self) -> tuple[int, bool, float, bytes]:
         """What is known later is greater; of two records of one turn the greater holds, in any order."""
-        return _RANKS[self.state], self.delivered, self.ended, msgspec.json.encode(self)
+        return _RANKS[self.state], self.delivered, self.ended, msgspec.json.encode(self.light)
+
+    @property
+    def light(self) -> Turn:
+        """The turn without its path and samples."""
+        return msgspec.structs.replace(self, path=(), samples=())
 
     def why_untrainable(self) -> str:
         """Why none of its tokens may be trained, whether or not it was confirmed; "" where they may."""

@@ -21,14 +21,15 @@ _KEPT_LOG = 8 * 1024 * 1024
 
 
 class Database:
-    """One database in a folder, opened when it is first used.
+    """One database in a folder, opened when it is first used; `path` is its file.
 
     `schema` holds statements that may run on every start (CREATE ... IF NOT EXISTS). Several processes may
     share the file. What was committed survives a kill.
     """
 
-    def __init__(self, folder: Path, schema: Sequence[str]) -> None:
+    def __init__(self, folder: Path, schema: Sequence[str], name: str = FILE_NAME) -> None:
         self.folder = folder
+        self.path = folder / name
         self._schema = tuple(schema)
         self._owner: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
@@ -70,9 +71,8 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.folder / FILE_NAME
-        path.touch(mode=0o600)
-        connection = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE / 1000)
+        self.path.touch(mode=0o600)
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=_PATIENCE / 1000)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             # a commit that was acknowledged is on the disk, also after a power cut
