@@ -68,6 +68,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
     add("--host", help="address to listen on (127.0.0.1; another one needs API keys)")
     add("--port", type=int, help="port to listen on (8484; 0: any free one)")
     add("--workers", type=int, help="server processes (1)")
+    add("--ledger", metavar="FOLDER", help="record every call there, token by token")
     add("--ray", action="store_true", help="serve with Ray Serve: replicas, and engines in actors")
     command.set_defaults(run=run)
 
@@ -205,6 +206,8 @@ def gathered(arguments: argparse.Namespace) -> Settings:
         raise SettingsError("--dialect says what --engine is, and there is no --engine")
     if arguments.cache_dir is not None:
         flags["local"] = {"cache_dir": arguments.cache_dir}
+    if arguments.ledger is not None:
+        flags["ledger"] = {"path": arguments.ledger}
     settings = load_settings(file, flags=flags)
     if arguments.model is None:
         return settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 import msgspec
@@ -24,14 +24,28 @@ class Summary(msgspec.Struct, frozen=True):
     changed: float
 
 
+Messages = Callable[[Collection[str]], Iterable[Message]]
+"""Gives the messages with these digests."""
+
+
+def at_hand(messages: Iterable[Message]) -> Messages:
+    """Messages that are at hand."""
+    known = {message.digest: message for message in messages}
+    return lambda digests: [known[digest] for digest in digests if digest in known]
+
+
 class LedgerStore(Protocol):
     """Sessions belong to a scope, the name of the API key. All methods may be called at any time."""
 
-    async def put(self, turn: Turn, messages: Sequence[Message]) -> None:
-        """Keeps a turn and messages; when it returns, they are on the disk.
+    async def open(self) -> list[str]:
+        """Looks whether what is there can be read: what is wrong, with its sessions marked incomplete."""
+        ...
 
-        An equal turn changes nothing; of two that differ the greater `rank` holds. Its session is made where
-        there is none. Raises `SessionFrozenError`.
+    async def put(self, turn: Turn, messages: Messages) -> None:
+        """Keeps a turn, with those of its messages that are not there yet; then they are on the disk.
+
+        `messages` may be called in another thread. An equal turn changes nothing; of two that differ the
+        greater `rank` holds. The session is made where there is none. Raises `SessionFrozenError`.
         """
         ...
 

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 from dragoman.errors import ApiError, DragomanError
 from dragoman.ledger.canonical import Canonical, answer_of, request_digest
 from dragoman.ledger.index import Earlier, Index
+from dragoman.ledger.interface import LedgerStore
 from dragoman.ledger.values import Message, Sample, Sampling, Turn
 from dragoman.observe.logs import log
 from dragoman.wire.anthropic.blocks import ContentBlock
 from dragoman.wire.anthropic.request import MessagesRequest
 from dragoman.wire.identity import Caller
 
-_REMEMBERED = 65_536
-
-
-class Keeping(Protocol):
-    """What the recorder needs of a store."""
-
-    async def put(self, turn: Turn, messages: Sequence[Message]) -> None:
-        """Keeps a turn and messages; when it returns, they are on the disk."""
-        ...
-
-    async def turns(self, scope: str, session: str) -> list[Turn]:
-        """All turns of a session."""
-        ...
-
-    async def mark_incomplete(self, scope: str, session: str, why: str) -> None:
-        """Something of the session is missing."""
-        ...
+# Seconds.
+_SWEEPS_APART = 3600.0
 
 
 class LedgerUnwritableError(ApiError):
@@ -45,28 +32,64 @@ class Ledger:
     """Records the turns of all sessions.
 
     now: seconds since 1970. is_required: a turn that cannot be kept fails its call; else the answer goes out
-    and its session is marked incomplete.
+    and its session is marked incomplete. seconds, most_bytes: how long sessions that do not change are kept,
+    and how much of all (0: no bound).
     """
 
     def __init__(
         self,
-        store: Keeping,
+        store: LedgerStore,
         canonical: Canonical,
         *,
         now: Callable[[], float],
         is_required: bool = False,
         index: Index | None = None,
+        seconds: float = 0.0,
+        most_bytes: int = 0,
     ) -> None:
         self.store = store
         self.canonical = canonical
         self.now = now
         self.is_required = is_required
+        self._seconds = seconds
+        self._most_bytes = most_bytes
+        self._sweeping: asyncio.Task[None] | None = None
+        self._swept = float("-inf")
         self.index = index or Index()
-        self._kept: OrderedDict[str, None] = OrderedDict()
         self._live: set[str] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Opens what is kept; what cannot be read is logged, and its sessions are marked. Once is enough."""
+        for finding in await self.store.open():
+            log(logging.ERROR, "the ledger is damaged", {"detail": finding})
+        self._sweep_if_due()
+
+    async def aclose(self) -> None:
+        """Writes what waits. Safe to call twice."""
+        if self._opening:
+            await asyncio.wait(self._opening)
+        if self._sweeping is not None:
+            await asyncio.wait({self._sweeping})
+        await self.store.aclose()
+
+    def _sweep_if_due(self) -> None:
+        """From time to time, forgets what is too old or too much, beside the calls."""
+        now = self.now()
+        if not (self._seconds or self._most_bytes) or now - self._swept < _SWEEPS_APART:
+            return
+        self._swept = now
+        self._sweeping = asyncio.create_task(self._sweep(now - self._seconds if self._seconds else 0.0))
+
+    async def _sweep(self, older_than: float) -> None:
+        try:
+            await self.store.sweep(older_than=older_than, most_bytes=self._most_bytes)
+        except DragomanError as error:
+            log(logging.ERROR, "the ledger was not swept", {"detail": error.log_detail or error.message})
 
     async def begin(self, request: MessagesRequest, caller: Caller) -> Record:
         """The turn of a request, with what came before it in its session."""
+        self._sweep_if_due()
         key = caller.session
         is_named = key is not None and key.durable
         session = key.value if key is not None and is_named else caller.request_id
@@ -92,8 +115,12 @@ class Ledger:
         replayed = next((each for each in same if self._may_replay(each)), None)
         earlier = self.index.earlier(caller.scope, session, path) if is_named else None
         self._live.add(turn.id)
-        self.index.add(turn)
-        return Record(self, turn, request, earlier=earlier, replayed=replayed)
+        record = Record(self, turn, request, earlier=earlier, replayed=replayed)
+        # not waited for: if the process ends, the turn is known to have begun
+        opened = asyncio.create_task(self._open(turn, request))
+        self._opening.add(opened)
+        opened.add_done_callback(self._opening.discard)
+        return record
 
     def _may_replay(self, turn: Turn) -> bool:
         """Whether an equal request gets this turn's answer: it is whole, and nobody got it."""
@@ -101,19 +128,23 @@ class Ledger:
 
     async def keep(self, turn: Turn, request: MessagesRequest, answer: Message | None) -> None:
         """Writes a turn with those of its messages that were not written yet."""
-        messages = self.canonical.bodies(request, turn.path, lambda digest: digest not in self._kept)
-        if answer is not None and answer.digest not in self._kept:
-            messages.append(answer)
         self.index.add(turn)
         try:
-            await self.store.put(turn, messages)
+            await self._put(turn, request, answer)
         except DragomanError as error:
             await self._missed(turn, error)
-            return
-        for message in messages:
-            self._kept[message.digest] = None
-        while len(self._kept) > _REMEMBERED:
-            self._kept.popitem(last=False)
+
+    async def _put(self, turn: Turn, request: MessagesRequest, answer: Message | None) -> None:
+        def messages(digests: Collection[str]) -> list[Message]:
+            found = self.canonical.bodies(request, turn.path, digests.__contains__)
+            return found if answer is None or answer.digest not in digests else [*found, answer]
+
+        await self.store.put(turn, messages)
+
+    async def _open(self, turn: Turn, request: MessagesRequest) -> None:
+        """Notes that a turn has begun; where that fails, its end will say so."""
+        with suppress(DragomanError):
+            await self._put(turn, request, None)
 
     async def _missed(self, turn: Turn, error: DragomanError) -> None:
         detail = error.log_detail or error.message

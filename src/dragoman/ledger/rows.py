@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import cast
 
 import msgspec
@@ -26,7 +26,7 @@ from dragoman.ledger.values import Message, Session, Turn
 
 _encode = msgspec.json.Encoder().encode
 _session = msgspec.json.Decoder(Session)
-_COLUMNS = "id, began, path, answer, body, tokens, mark"
+_COLUMNS = "id, began, path, answer, body, tokens, mark, is_open"
 _BROKEN = "its record is broken"
 
 
@@ -94,7 +94,17 @@ def bytes_used(db: sqlite3.Connection) -> int:
 # ---- messages ----------------------------------------------------------------------------------------------
 
 
-def put_messages(db: sqlite3.Connection, made: Sequence[Message]) -> None:
+def missing(db: sqlite3.Connection, turn: Turn) -> set[str]:
+    """The digests of a turn's messages that are not there."""
+    wanted: set[str] = set()
+    for digest in (turn.answer, *reversed(turn.path)):
+        key = (bytes.fromhex(digest),)
+        if digest and db.execute("SELECT 1 FROM messages WHERE digest = ?", key).fetchone() is None:
+            wanted.add(digest)
+    return wanted
+
+
+def put_messages(db: sqlite3.Connection, made: Iterable[Message]) -> None:
     """Keeps messages; those that are there are the same."""
     rows = [(bytes.fromhex(message.digest), squeezed(message.body)) for message in made]
     db.executemany("INSERT OR IGNORE INTO messages VALUES (?, ?)", rows)
@@ -132,8 +142,18 @@ def put_turn(db: sqlite3.Connection, number: int, turn: Turn, earlier: tuple[str
     answer = bytes.fromhex(turn.answer) if turn.answer else None
     mark = checksum(packed.body, packed.tokens, *map(bytes.fromhex, turn.path))
     db.execute(
-        f"INSERT OR REPLACE INTO turns (session, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - names of our own
-        (number, turn.id, turn.began, path, answer, packed.body, packed.tokens, mark),
+        f"INSERT OR REPLACE INTO turns (session, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - names of our own
+        (
+            number,
+            turn.id,
+            turn.began,
+            path,
+            answer,
+            packed.body,
+            packed.tokens,
+            mark,
+            turn.state == "open",
+        ),
     )
 
 
@@ -195,7 +215,7 @@ def _named(turn: Turn, scope: str, name: str) -> Turn:
     return msgspec.structs.replace(turn, scope=scope, session=name) if turn.hole else turn
 
 
-Row = tuple[str, float, int, bytes | None, bytes, bytes, bytes]
+Row = tuple[str, float, int, bytes | None, bytes, bytes, bytes, int]
 
 
 def _rows(db: sqlite3.Connection, number: int) -> Iterator[Row]:
@@ -225,7 +245,7 @@ class _Reader:
 
     def turn(self, row: Row) -> Turn:
         """The turn of a row; one that cannot be read is a hole."""
-        name, began, path_id, _, body, tokens, mark = row
+        name, began, path_id, _, body, tokens, mark, _ = row
         path = [digest.hex() for (digest,) in self._db.execute(PATH, (path_id,))]
         try:
             if checksum(body, tokens, *map(bytes.fromhex, path)) != mark:
@@ -246,6 +266,16 @@ class _Reader:
             if row is not None:
                 self.turn(row)
         return self._known[name]
+
+
+def end_open(db: sqlite3.Connection, why: str) -> int:
+    """Ends the turns that a process left open, as holes; how many there were."""
+    left = db.execute("SELECT session, id FROM turns WHERE is_open").fetchall()
+    for number, name in left:
+        turn = turn_of(db, number, name)
+        if turn is not None and not turn.hole:
+            put_turn(db, number, msgspec.structs.replace(turn, state="cut", hole=why), ("", ()))
+    return len(left)
 
 
 # ---- whether it can be read --------------------------------------------------------------------------------

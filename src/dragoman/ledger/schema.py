@@ -27,11 +27,13 @@ SCHEMA = (
         began REAL NOT NULL,
         path INTEGER NOT NULL,
         answer BLOB,
+        is_open INTEGER NOT NULL,
         body BLOB NOT NULL,
         tokens BLOB NOT NULL,
         mark BLOB NOT NULL,
         PRIMARY KEY (session, id))""",
     """CREATE INDEX IF NOT EXISTS turns_in_order ON turns (session, began, id)""",
+    """CREATE INDEX IF NOT EXISTS open_turns ON turns (session, id) WHERE is_open""",
     """CREATE INDEX IF NOT EXISTS sessions_by_change ON sessions (changed)""",
 )
 

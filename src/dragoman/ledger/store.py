@@ -14,7 +14,7 @@ import msgspec
 
 from dragoman.errors import DragomanError
 from dragoman.ledger import rows
-from dragoman.ledger.interface import SessionFrozenError, Summary
+from dragoman.ledger.interface import Messages, SessionFrozenError, Summary
 from dragoman.ledger.packing import Ids
 from dragoman.ledger.schema import FILE_NAME, MESSAGES_IN_USE, PATHS_IN_USE, SCHEMA
 from dragoman.ledger.values import Message, Session, Turn
@@ -22,6 +22,7 @@ from dragoman.store.database import Database
 
 # Rows that are checked when it opens, the newest.
 _CHECKED_AT_START = 64
+_KILLED = "the process ended before it"
 # Ids of recent turns that are remembered, as the next ones begin with them.
 _MOST_IDS = 4_000_000
 
@@ -30,7 +31,7 @@ class _Waiting(msgspec.Struct):
     """A turn that is to be written, and who waits for it."""
 
     turn: Turn
-    messages: Sequence[Message]
+    messages: Messages
     done: asyncio.Future[None]
 
 
@@ -48,11 +49,14 @@ class SQLiteLedger:
         self._recent = _Recent()
 
     async def open(self) -> list[str]:
-        """Looks whether what is there can be read; what is wrong, with the sessions marked incomplete."""
-        return await self.database.run(lambda db: rows.findings(db, newest=_CHECKED_AT_START))
+        """Looks whether what is there can be read; what is wrong, with the sessions marked incomplete.
 
-    async def put(self, turn: Turn, messages: Sequence[Message]) -> None:
-        """Keeps a turn and messages; when it returns, they are on the disk."""
+        Turns that a process which was killed had begun are ended as holes. One process writes a ledger.
+        """
+        return await self.database.run(_checked)
+
+    async def put(self, turn: Turn, messages: Messages) -> None:
+        """Keeps a turn, with those of its messages that are not there yet; then they are on the disk."""
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(turn, messages, done))
         if self._writer is None or self._writer.done():
@@ -86,18 +90,18 @@ class SQLiteLedger:
                 refused[number] = error
         return refused
 
-    def _put(self, db: sqlite3.Connection, turn: Turn, messages: Sequence[Message]) -> None:
+    def _put(self, db: sqlite3.Connection, turn: Turn, messages: Messages) -> None:
         number, session = rows.session_of(db, turn, self._now())
         if session.state == "frozen":
             raise SessionFrozenError(f"the session {session.id} is frozen: it takes no turn")
         known = rows.known(db, number, turn.id)
         if known is not None and known[0].rank >= turn.rank:
             return
-        rows.put_messages(db, messages)
         if known is not None and known[0].state == turn.state:
             rows.amend_turn(db, number, turn)
             rows.count(db, number, self._now(), 0, 0)
             return
+        rows.put_messages(db, messages(rows.missing(db, turn)))
         rows.put_turn(db, number, turn, self._earlier(db, number, turn))
         more = rows.sampled(turn) - (0 if known is None else known[1])
         rows.count(db, number, self._now(), known is None, more)
@@ -188,6 +192,12 @@ class _Recent:
         self._turns.clear()
         self._newest.clear()
         self._ids = 0
+
+
+def _checked(db: sqlite3.Connection) -> list[str]:
+    found = rows.findings(db, newest=_CHECKED_AT_START)
+    rows.end_open(db, _KILLED)
+    return found
 
 
 def _dropped(db: sqlite3.Connection, scope: str, session: str) -> bool:

@@ -28,6 +28,7 @@ from dragoman.server.traffic import Traffic
 from dragoman.server_tools.base import ServerTools
 from dragoman.service import MessagesService, signature_keys
 from dragoman.service.batches import BatchRunner
+from dragoman.service.ledger import configured_ledger
 from dragoman.service.openai_door import OPENAI_PATHS, OpenAIDoor
 from dragoman.settings import Settings
 from dragoman.translate.signature import Signer
@@ -109,6 +110,7 @@ class DragomanApp(Starlette):
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
         """Starts the engines with the server and frees them after it, where somebody else runs the server."""
         await self.service.client.start()
+        await self.service.start_ledger()
         self.batches.start()
         yield
         await self.aclose()
@@ -144,7 +146,7 @@ def create_service(
     *,
     server_tools: ServerTools | None = None,
 ) -> MessagesService:
-    """The service over an engine, or over a client of many, with the settings' signature keys and tools."""
+    """The service over an engine, or over a client of many, with the settings' signature keys and ledger."""
     client = (
         engine if isinstance(engine, InferenceEngineClient) else InferenceEngineClient([engine], settings)
     )
@@ -155,4 +157,5 @@ def create_service(
         ids=new_id,
         metrics=metrics,
         server_tools=server_tools,
+        ledger=configured_ledger(settings),
     )

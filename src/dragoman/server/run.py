@@ -166,6 +166,7 @@ class Server(uvicorn.Server):
         except OSError as error:
             raise _cannot_listen(self._settings, error) from error
         await super().startup(sockets)
+        await self._service.start_ledger()
         if self._resumes_batches:
             self._app.batches.start()
         self._on_ready(self, await self._models())

@@ -165,9 +165,16 @@ class MessagesService:
         """Whether a request could be answered now."""
         return await self.client.health()
 
+    async def start_ledger(self) -> None:
+        """Looks whether the ledger can be read and written, where there is one."""
+        if self.ledger is not None:
+            await self.ledger.start()
+
     async def aclose(self) -> None:
         """Closes the engines, then all that was started for requests, and the store. Safe to call twice."""
         async with AsyncExitStack() as stack:
+            if self.ledger is not None:
+                stack.push_async_callback(self.ledger.aclose)
             for part in (self.store, self._threads, self.content, self.client):
                 stack.push_async_callback(part.aclose)
 

@@ -24,6 +24,7 @@ from dragoman.settings.engines import (
     RayActor,
     Seconds,
 )
+from dragoman.settings.ledger import Ledger
 
 __all__ = [
     "Batches",
@@ -32,6 +33,7 @@ __all__ = [
     "EngineEntry",
     "Fetch",
     "Files",
+    "Ledger",
     "Limits",
     "LocalEngine",
     "Ray",
@@ -246,18 +248,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server_tools: ServerTools = ServerTools()
     routing: Routing = Routing()
     ray: Ray = Ray()
+    ledger: Ledger = Ledger()
 
     def __post_init__(self) -> None:
         """Refuses a door that would stand open by mistake, and a model that would be loaded several times."""
         if self.workers > 1 and any(entry.kind != "remote" and entry.ray is None for entry in self.engines):
             raise ValueError("workers: an engine in this process needs 1 of them")
+        if self.workers > 1 and self.ledger.path:
+            raise ValueError("workers: a ledger needs 1 of them: it knows the turns of its own process")
         if not all(name and key for name, key in self.api_keys.items()):
             raise ValueError("api_keys: a name and its key must not be empty")
         if len(set(self.api_keys.values())) < len(self.api_keys):
             raise ValueError("api_keys: two names have the same key")
         if self.admin_key and self.admin_key in self.api_keys.values():
             raise ValueError("admin_key: is also one of api_keys")
-        for name, key in (*self.api_keys.items(), ("admin_key", self.admin_key)):
+        if self.ledger.key and self.ledger.key in {*self.api_keys.values(), self.admin_key}:
+            raise ValueError("ledger: its key is also another one")
+        for name, key in (
+            *self.api_keys.items(),
+            ("admin_key", self.admin_key),
+            ("ledger.key", self.ledger.key),
+        ):
             if key != key.strip() or not key.isprintable():
                 raise ValueError(f"api_keys: the key of {name!r} holds what no header can")
 

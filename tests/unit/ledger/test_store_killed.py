@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dragoman.ledger.interface import at_hand
 from dragoman.ledger.store import SQLiteLedger
 from tests.unit.ledger.test_store import chain
 from tests.unit.ledger.turns import message
@@ -32,7 +33,7 @@ def write(folder: Path, first: list[int], told: Connection) -> None:
         for place in range(first[number], len(TURNS)):
             each = TURNS[place]
             kept = msgspec.structs.replace(each, session=str(number))
-            await store.put(kept, [message(f"m{at}") for at in (2 * place, 2 * place + 1)])
+            await store.put(kept, at_hand([message(f"m{at}") for at in (2 * place, 2 * place + 1)]))
             told.send((number, place))
 
     async def sessions() -> None:

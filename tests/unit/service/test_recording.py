@@ -14,9 +14,10 @@ from dragoman.engines.scripted import Fail, Hang, Script, Scripts, answer, refus
 from dragoman.engines.scripted_tokens import ScriptedTokenEngine
 from dragoman.errors import ApiError, DragomanError, EngineFaultError
 from dragoman.ledger.canonical import Canonical
+from dragoman.ledger.interface import Messages
 from dragoman.ledger.memory import MemoryStore
 from dragoman.ledger.recorder import Ledger, LedgerUnwritableError
-from dragoman.ledger.values import Message, Turn
+from dragoman.ledger.values import Turn
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.service import MessagesService
 from dragoman.settings import Settings
@@ -174,10 +175,10 @@ async def test_each_message_is_stored_once() -> None:
     digests = {digest for turn in turns for digest in (*turn.path, turn.answer)}
     # the head, two questions, two rounds of results, four answers
     assert len(digests) == 9
-    assert set(here.store.messages) == digests
+    assert set(here.store.kept) == digests
     for before, turn in pairwise(turns):
         assert turn.path[: len(before.path) + 1] == (*before.path, before.answer)
-    roles = [msgspec.json.decode(here.store.messages[each].body).get("role") for each in turns[-1].path]
+    roles = [msgspec.json.decode(here.store.kept[each].body).get("role") for each in turns[-1].path]
     assert roles == [None, "user", "assistant", "user", "assistant", "user", "assistant", "user"]
 
 
@@ -189,7 +190,7 @@ class Watching(MemoryStore):
         self.delivered = b""
         self.at_commit = b""
 
-    async def put(self, turn: Turn, messages: Sequence[Message]) -> None:
+    async def put(self, turn: Turn, messages: Messages) -> None:
         if turn.state == "done" and not turn.delivered:
             self.at_commit = self.delivered
         await super().put(turn, messages)
@@ -261,7 +262,7 @@ async def test_failures_are_turns_too(streams: bool) -> None:
 class Broken(MemoryStore):
     """A store whose disk is full."""
 
-    async def put(self, turn: Turn, messages: Sequence[Message]) -> None:
+    async def put(self, turn: Turn, messages: Messages) -> None:
         raise ApiError("the store cannot be used", log_detail="disk full")
 
 
@@ -270,7 +271,9 @@ async def test_a_turn_that_cannot_be_kept_marks_its_session_or_fails_the_call() 
     async with recorded([answer("Hello.")], store) as here:
         content = await Agent(here.service).says("Hi")
     assert content[0]["text"] == "Hello."
-    assert store.incomplete == {("", "s"): "a turn was not recorded"}
+    session = await store.session("", "s")
+    assert session is not None
+    assert session.incomplete == "a turn was not recorded"
     async with recorded([answer("Hello.")], Broken(), is_required=True) as here:
         with pytest.raises(LedgerUnwritableError, match="could not be recorded"):
             await Agent(here.service, streams=False).says("Hi")
