@@ -14,6 +14,8 @@ from dragoman.errors import ApiError, DragomanError
 from dragoman.ledger.canonical import Canonical, answer_of, request_digest
 from dragoman.ledger.index import Earlier, Index
 from dragoman.ledger.interface import LedgerStore
+from dragoman.ledger.rollouts import SCOPE, Rollouts
+from dragoman.ledger.sessions import Used, asked_by, check_budget, overridden, used_by
 from dragoman.ledger.values import Message, Sample, Sampling, Turn
 from dragoman.observe.logs import log
 from dragoman.wire.anthropic.blocks import ContentBlock
@@ -56,6 +58,7 @@ class Ledger:
         self._sweeping: asyncio.Task[None] | None = None
         self._swept = float("-inf")
         self.index = index or Index()
+        self.rollouts = Rollouts(store, now=now)
         self._live: set[str] = set()
         self._opening: set[asyncio.Task[None]] = set()
 
@@ -88,13 +91,18 @@ class Ledger:
             log(logging.ERROR, "the ledger was not swept", {"detail": error.log_detail or error.message})
 
     async def begin(self, request: MessagesRequest, caller: Caller) -> Record:
-        """The turn of a request, with what came before it in its session."""
+        """The turn of a request, with what came before it in its session.
+
+        Raises `BudgetSpentError` where the session may take no more.
+        """
         self._sweep_if_due()
         key = caller.session
         is_named = key is not None and key.durable
         session = key.value if key is not None and is_named else caller.request_id
         if is_named and not self.index.knows(caller.scope, session):
             self.index.open(caller.scope, session, await self.store.turns(caller.scope, session))
+        sampling = await self._admitted(caller, session)
+        asked, request = asked_by(request), overridden(request, sampling)
         path = self.canonical.path(request)
         turn = Turn(
             id=caller.request_id,
@@ -107,14 +115,14 @@ class Ledger:
             path=path,
             request=request_digest(request, path),
             model=request.model,
-            sampling=_sampling(request),
-            asked=_sampling(request),
+            sampling=used_by(sampling, request),
+            asked=asked,
             began=self.now(),
         )
         same = self.index.same(caller.scope, session, turn.agent, turn.request) if is_named else []
         replayed = next((each for each in same if self._may_replay(each)), None)
         earlier = self.index.earlier(caller.scope, session, path) if is_named else None
-        self._live.add(turn.id)
+        self._enter(turn)
         record = Record(self, turn, request, earlier=earlier, replayed=replayed)
         # not waited for: if the process ends, the turn is known to have begun
         opened = asyncio.create_task(self._open(turn, request))
@@ -158,13 +166,39 @@ class Ledger:
             detail = again.log_detail or again.message
             log(logging.ERROR, "a session was not marked incomplete", {"id": turn.id, "detail": detail})
 
+    async def _admitted(self, caller: Caller, session: str) -> Sampling:
+        """What a rollout samples with, where it may take one more turn."""
+        if caller.scope != SCOPE:
+            return Sampling()
+        rollout = await self.rollouts.get(session)
+        turns = self.index.turns(caller.scope, session)
+        used = Used(len(turns), sum(turn.completion_tokens for turn in turns))
+        check_budget(rollout, used, self.now())
+        return rollout.sampling
+
+    async def drop(self, name: str) -> None:
+        """Forgets a rollout, also what is remembered of it."""
+        await self.rollouts.drop(name)
+        self.index.forget(SCOPE, name)
+
+    def _enter(self, turn: Turn) -> None:
+        self._live.add(turn.id)
+        if turn.scope == SCOPE:
+            self.rollouts.entered(turn.session)
+
     def over(self, turn: Turn) -> None:
-        """The client of a turn is gone or served."""
-        self._live.discard(turn.id)
+        """The client of a turn is gone or served. Safe to call twice."""
+        if turn.id in self._live:
+            self._live.discard(turn.id)
+            if turn.scope == SCOPE:
+                self.rollouts.left(turn.session)
 
 
 class Record:
-    """One turn that runs. `earlier` is what its prompt may go on from, `replayed` whose answer it may get."""
+    """One turn that runs; `request` is sampled as its session says.
+
+    `earlier` is what its prompt may go on from, `replayed` whose answer it may get.
+    """
 
     def __init__(
         self,
@@ -176,10 +210,10 @@ class Record:
         replayed: Turn | None,
     ) -> None:
         self.turn = turn
+        self.request = request
         self.earlier = earlier
         self.replayed = replayed
         self._ledger = ledger
-        self._request = request
         self._answer: Message | None = None
         self._is_over = False
 
@@ -193,7 +227,7 @@ class Record:
         self._ledger.over(self.turn)
         if self.turn.state == "done":
             self.turn = msgspec.structs.replace(self.turn, delivered=True)
-            await self._ledger.keep(self.turn, self._request, self._answer)
+            await self._ledger.keep(self.turn, self.request, self._answer)
 
     async def failed(self, error: str, samples: Sequence[Sample] = ()) -> None:
         """The turn ended with an error; nothing where it is over."""
@@ -209,14 +243,4 @@ class Record:
 
     async def _end(self, **changes: Any) -> None:
         self.turn = msgspec.structs.replace(self.turn, ended=self._ledger.now(), **changes)
-        await self._ledger.keep(self.turn, self._request, self._answer)
-
-
-def _sampling(request: MessagesRequest) -> Sampling:
-    return Sampling(
-        temperature=request.temperature,
-        top_p=request.top_p,
-        top_k=request.top_k,
-        max_tokens=request.max_tokens,
-        stop=tuple(request.stop_sequences or ()),
-    )
+        await self._ledger.keep(self.turn, self.request, self._answer)

@@ -19,6 +19,7 @@ from dragoman.server.door import Door, Endpoint, not_found
 from dragoman.server.files import FilesEndpoint
 from dragoman.server.guard import Guard
 from dragoman.server.ids import new_id
+from dragoman.server.ledger import LedgerEndpoint
 from dragoman.server.messages import MessagesEndpoint
 from dragoman.server.models import ModelsEndpoint
 from dragoman.server.openai import OpenAIEndpoint
@@ -87,6 +88,7 @@ class DragomanApp(Starlette):
             Route("/v1/files/{id}", stored({"GET": files.get, "DELETE": files.delete})),
             Route("/v1/files/{id}/content", stored({"GET": files.content})),
             *AdminEndpoint(self.service.client, settings).routes(started),
+            *LedgerEndpoint(self.service.ledger, settings).routes(),
             Route("/", public({"GET": status.hello})),
             Route("/api/hello", public({"GET": status.hello})),
             Route("/health", public({"GET": status.health})),

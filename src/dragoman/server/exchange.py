@@ -42,9 +42,9 @@ class ClientStalledError(Exception):
 class Exchange:
     """One request and its answer.
 
-    `route` is the path's pattern, `scope_name` the name of the key that opened the door, `extra` headers for
-    whatever is answered, `notes` fields for the log line. `status` is 0 until an answer began. `on_error`
-    turns an error into the last bytes of a stream.
+    `route` is the path's pattern, `scope_name` the name of the key that opened the door, `rollout` the
+    session that it names, `extra` headers for all that is answered, `notes` fields for the log line. `status`
+    is 0 until an answer began. `on_error` turns an error into the last bytes of a stream.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
@@ -54,6 +54,7 @@ class Exchange:
         self.path: str = scope["path"]
         self.route = "other"
         self.scope_name = ""
+        self.rollout = ""
         self.model = ""
         self.extra: Headers = []
         self.notes: Fields = {}

@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 
 from dragoman.errors import AuthenticationError, PermissionDeniedError
+from dragoman.ledger.rollouts import SCOPE
+from dragoman.ledger.sessions import RolloutKeys
 from dragoman.server.exchange import Exchange, Headers
 from dragoman.settings import Settings
 
@@ -21,6 +23,7 @@ class Guard:
 
     def __init__(self, settings: Settings) -> None:
         self._keys = [(name, key.encode()) for name, key in settings.api_keys.items()]
+        self._rollouts = RolloutKeys(settings.ledger.key) if settings.ledger.key else None
         self._hosts = frozenset(host.lower() for host in ("localhost", *settings.allowed_hosts))
         self._origins = frozenset(settings.cors_origins)
 
@@ -48,7 +51,13 @@ class Guard:
         return not self._hosts.isdisjoint((host, name)) or is_loopback(name.strip("[]"))
 
     def name_of(self, exchange: Exchange) -> str:
-        """The name of the key that the client holds; "" where the server has no keys."""
+        """The name of the key that the client holds; "" where the server has no keys.
+
+        A rollout's key has the name "rollout"; the exchange gets the session that it names.
+        """
+        if self._rollouts is not None and (session := self._session_of(exchange, self._rollouts)):
+            exchange.rollout = session
+            return SCOPE
         if not self._keys:
             return ""
         given = _given_key(exchange).encode("latin-1")
@@ -60,6 +69,15 @@ class Guard:
         if found is None:
             raise AuthenticationError("invalid x-api-key or bearer token")
         return found
+
+    @staticmethod
+    def _session_of(exchange: Exchange, rollouts: RolloutKeys) -> str:
+        """The session that a rollout's key names; "" where the client shows none."""
+        try:
+            given = _given_key(exchange)
+        except AuthenticationError:
+            return ""
+        return rollouts.session(given) or ""
 
     def cors_headers(self, exchange: Exchange) -> Headers:
         """What lets a page of another origin read the answer; nothing where the setting does not name it."""

@@ -18,7 +18,7 @@ from dragoman.wire.anthropic.codec import decode_count, decode_messages, unknown
 from dragoman.wire.anthropic.models import TokenCount
 from dragoman.wire.anthropic.request import CountTokensRequest, MessagesRequest
 from dragoman.wire.anthropic.response import Usage
-from dragoman.wire.identity import Caller
+from dragoman.wire.identity import Caller, SessionKey
 
 
 class OriginalCount(msgspec.Struct):
@@ -74,7 +74,12 @@ class MessagesEndpoint:
 
     async def _whole(self, exchange: Exchange, answer: Answer) -> None:
         _note(exchange, answer.engine, answer.message.usage, answer.message.stop_reason)
-        await exchange.respond(200, answer.body, [JSON, *engine_headers(self._service.client, answer.engine)])
+        headers = [JSON, *engine_headers(self._service.client, answer.engine)]
+        try:
+            await exchange.respond(200, answer.body, headers)
+        except BaseException:  # whatever kept it from the client: it was not delivered
+            await answer.lost()
+            raise
         await answer.delivered()
 
     async def _stream(self, exchange: Exchange, answer: AnswerStream) -> None:
@@ -111,7 +116,9 @@ class MessagesEndpoint:
         return Caller(
             request_id=exchange.request_id,
             scope=exchange.scope_name,
-            session=session_key(request, headers),
+            session=SessionKey(exchange.rollout, "rollout key")
+            if exchange.rollout
+            else session_key(request, headers),
             agent_id=headers.get("x-claude-code-agent-id"),
             parent_agent_id=headers.get("x-claude-code-parent-agent-id"),
             betas=betas_of(exchange),

@@ -37,11 +37,12 @@ class Recording:
     """Records one request; made by `begun`. It is over after `answered`, `failed`, or the end of its stream.
 
     `client` stands in the place of the engines; without a ledger it is the engines, and nothing is recorded.
-    `is_begun` says that the stream is there.
+    `is_begun` says that the stream is there, `request` is what is asked for as its session samples it.
     """
 
     def __init__(self, client: InferenceEngineClient, record: Record | None) -> None:
         self.client: Answering = client
+        self.request = None if record is None else record.request
         self._record = record
         self._capture: Capture | None = None
         self._error = ""

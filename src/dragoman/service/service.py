@@ -49,13 +49,14 @@ from dragoman.wire.openai import ChatRequest, ModelCard, ToolChoice
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer: its JSON, what it says, and the engine that gave it.
 
-    `delivered` is called when all of it has gone out.
+    Whoever sends it calls `delivered` when all of it has gone out, else `lost`.
     """
 
     body: bytes
     message: MessageOut
     engine: str
     delivered: Callable[[], Awaitable[None]]
+    lost: Callable[[], Awaitable[None]]
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,24 +126,28 @@ class MessagesService:
 
     async def create(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> Answer:
         """The whole answer to a request."""
-        async with await self._threads.begin(request, caller) as turn:
+        async with await self._threads.begin(request, caller) as turn, self._recorded(turn) as recording:
             call = await self._prepare(turn, size)
-            async with self._recorded(turn) as recording:
-                with _watched(self.metrics, call.chat):
-                    message, calls, engine = await self._whole(call, recording.client)
-                    body = encode_message(message)
-                self._remember(call, message.usage, calls)
-                await turn.answered(message)
-                await recording.answered(message)
-        return Answer(body=body, message=message, engine=engine, delivered=recording.delivered)
+            with _watched(self.metrics, call.chat):
+                message, calls, engine = await self._whole(call, recording.client)
+                body = encode_message(message)
+            self._remember(call, message.usage, calls)
+            await turn.answered(message)
+            await recording.answered(message)
+        return Answer(
+            body=body,
+            message=message,
+            engine=engine,
+            delivered=recording.delivered,
+            lost=recording.released,
+        )
 
     async def stream(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> AnswerStream:
         """The answer to a request as a stream; raises what the engine refuses before its first answer."""
-        async with await self._threads.begin(request, caller) as turn:
+        async with await self._threads.begin(request, caller) as turn, self._recorded(turn) as recording:
             call = await self._prepare(turn, size)
-            async with self._recorded(turn) as recording:
-                with _watched(self.metrics, call.chat):
-                    return await self._answer_stream(call, turn, recording).opened()
+            with _watched(self.metrics, call.chat):
+                return await self._answer_stream(call, turn, recording).opened()
 
     async def count_tokens(self, request: CountTokensRequest, caller: Caller) -> Counted:
         """Tokens of the prompt, by the engine's own template and tokenizer."""
@@ -213,6 +218,7 @@ class MessagesService:
     async def _recorded(self, turn: Turn) -> AsyncIterator[Recording]:
         """The recording of a turn, which notes what fails inside."""
         recording = await Recording.begun(self.client, self.ledger, turn.request, turn.caller)
+        turn.request = recording.request or turn.request
         try:
             yield recording
         except DragomanError as error:
