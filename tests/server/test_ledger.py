@@ -267,7 +267,8 @@ def test_other_calls_are_recorded_under_their_own_keys(here: Here) -> None:
 )
 def test_mistakes_are_named(here: Here, asked: str, body: Any, status: int, words: str) -> None:
     here.create(id="taken")
-    got = here.call(*asked.split(" "), body)
+    method, path = asked.split(" ")
+    got = here.call(method, path, body)
     assert got.status_code == status
     assert words in error_of(got)["message"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from dragoman import __version__
-from dragoman.cli import chat, doctor, models, serve, translate
+from dragoman.cli import chat, doctor, ledger, models, serve, translate
 from dragoman.errors import DragomanError
 
 _DESCRIPTION = "The Anthropic Messages API in front of any inference engine."
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"dragoman {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     top.set_defaults(run=partial(_help, top))
-    for command in (serve, chat, models, translate, doctor):
+    for command in (serve, chat, models, translate, doctor, ledger):
         command.add_to(commands)
     return top
 
