@@ -167,8 +167,8 @@ lock: $(S_UV) ## Rewrite the locks, the peers of the benchmark included, from py
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 	@$(LOCK) pyproject.toml -o requirements/base.txt
 	@$(LOCK) pyproject.toml --extra local --extra documents -c requirements/base.txt -o requirements/local.txt
-	@$(LOCK) pyproject.toml --extra local --extra documents --extra ray --group dev -c requirements/local.txt \
-		-o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra local --extra documents --extra ray --extra parquet --group dev \
+		-c requirements/local.txt -o requirements/dev.txt
 	@$(LOCK) --group clients -c requirements/dev.txt -o requirements/clients.txt
 	@$(LOCK) bench/requirements/smg.in -o bench/requirements/smg.txt
 	@$(LOCK) bench/requirements/litellm.in -o bench/requirements/litellm.txt
