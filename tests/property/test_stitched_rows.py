@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from random import Random
 
-from hypothesis import given
+import msgspec
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from dragoman.ledger.export import nemo_gym, slime, tinker, trl, verl
 from dragoman.ledger.export.chains import chains_by_prefix
+from dragoman.ledger.export.skyrl import check_skyrl, step_wise
 from dragoman.ledger.export.stitch import Stitched, stitch
 from dragoman.ledger.export.trajectory import Trajectory
 from dragoman.ledger.values import Sample, Segment, Turn
@@ -124,3 +127,33 @@ def test_what_is_withheld_is_never_trained(recorded: tuple[list[Turn], list[list
     _, chains = recorded
     stitched = stitch(session(), chains, why_not=lambda each: "unconfirmed" if each.id == "t1" else "")
     assert "t1" not in {name for name, _, _ in trained_tokens(stitched.rows)}
+
+
+@given(sessions())
+def test_steps_train_what_the_rows_train(recorded: tuple[list[Turn], list[list[Turn]]]) -> None:
+    turns, _ = recorded
+    rows = stitch(session(), chains_by_prefix(turns)).rows
+    assume(rows)
+    steps = step_wise(rows)
+    trained = sum(row.trained for row in rows)
+    assert sum(sum(mask) for mask in steps["loss_masks"]) == trained
+    assert check_skyrl(steps, 1, step_wise=True) == []
+    assert sum(sum(mask) for mask in step_wise(rows, merged=True)["loss_masks"]) == trained
+    assert msgspec.json.decode(msgspec.json.encode(rows), type=list[Trajectory]) == rows
+
+
+@given(sessions())
+def test_every_form_fits_its_trainer(recorded: tuple[list[Turn], list[list[Turn]]]) -> None:
+    turns, chains = recorded
+    rows = stitch(session(), chains).rows
+    found = [problem for each in verl.agent_loop_outputs(rows) for problem in verl.check_verl(each)]
+    found += [problem for each in slime.samples(rows) for problem in slime.check_slime(each)]
+    found += [problem for each in tinker.datums(rows) for problem in tinker.check_tinker(each)]
+    made = nemo_gym.token_entries(rows, version=3)
+    found += [problem for each in made.entries for problem in nemo_gym.check_nemo_gym(each)]
+    output = trl.rollout(rows)
+    assert found + trl.check_trl(output, len(output["prompt_ids"])) == []
+    calls = [(each["prompt_token_ids"], each["generation_token_ids"]) for each in made.entries]
+    sampled = [(call.prompt_ids, call.sampled_ids) for each in turns for call in each.samples]
+    assert [call for call in calls if call not in sampled] == []
+    assert len({each["model_call_id"] for each in made.entries}) == len(made.entries)
