@@ -26,6 +26,7 @@ S_DEV := $(STAMPS)/dev
 S_CLIENTS := $(STAMPS)/clients
 S_NODE := $(STAMPS)/node
 S_TEMPLATES := $(STAMPS)/templates
+S_TRAINERS := $(STAMPS)/trainers
 
 PYTEST = $(BIN)/python -m pytest
 # COVERAGE=1 measures while `make test` runs, for the reports that follow.
@@ -81,7 +82,15 @@ $(S_TEMPLATES): $(S_DEV) requirements/templates.txt scripts/fetch_templates.py \
 	@$(BIN)/python -m tests.prefix.vocabularies
 	@touch $@
 
-install: $(S_NODE) $(S_TEMPLATES) ## Set up .venv with everything: the program, the tools, the official clients
+# The sources of trainers, for the checks in them: never imported whole, so without what they depend on.
+$(S_TRAINERS): $(S_DEV) requirements/trainers.txt
+	@echo "fetching the trainers' checks"
+	@rm -rf $(VENV)/trainers
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --ignore-requires-python \
+		--root-user-action ignore --require-hashes --target $(VENV)/trainers -r requirements/trainers.txt
+	@touch $@
+
+install: $(S_NODE) $(S_TEMPLATES) $(S_TRAINERS) ## Set up .venv with everything: the program, the tools, the official clients
 	@echo "ready: $(BIN)/dragoman --help"
 
 serve: $(S_RUN) ## Set up and serve on http://127.0.0.1:8484 with an embedded engine (ARGS="--port 9000" adds options)
@@ -89,7 +98,7 @@ serve: $(S_RUN) ## Set up and serve on http://127.0.0.1:8484 with an embedded en
 
 # --- tests and gates --------------------------------------------------------------------------------------------
 
-test: $(S_NODE) $(S_TEMPLATES) ## Set up and run all tests
+test: $(S_NODE) $(S_TEMPLATES) $(S_TRAINERS) ## Set up and run all tests
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup $(COVER_FLAGS) $(ARGS)
 
 check: format-check lint types imports docs-check cov wheel-test ## Run every gate: the whole truth
@@ -167,8 +176,8 @@ lock: $(S_UV) ## Rewrite the locks, the peers of the benchmark included, from py
 	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 	@$(LOCK) pyproject.toml -o requirements/base.txt
 	@$(LOCK) pyproject.toml --extra local --extra documents -c requirements/base.txt -o requirements/local.txt
-	@$(LOCK) pyproject.toml --extra local --extra documents --extra ray --group dev -c requirements/local.txt \
-		-o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra local --extra documents --extra ray --extra parquet --group dev \
+		-c requirements/local.txt -o requirements/dev.txt
 	@$(LOCK) --group clients -c requirements/dev.txt -o requirements/clients.txt
 	@$(LOCK) bench/requirements/smg.in -o bench/requirements/smg.txt
 	@$(LOCK) bench/requirements/litellm.in -o bench/requirements/litellm.txt

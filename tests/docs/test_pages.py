@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dragoman.ledger.export.trajectory import SCHEMA_VERSION, Span, Trajectory, Weights
 from dragoman.settings import EngineEntry, RayActor, Settings
 from scripts import generate_docs
 from tests.docs.snippets import ROOT, all_snippets, pages
@@ -53,6 +54,13 @@ def test_every_setting_is_explained() -> None:
     names += [field.name for field in msgspec.structs.fields(EngineEntry)]
     names += [f"ray.{field.name}" for field in msgspec.structs.fields(RayActor)]
     assert [name for name in names if f"`{name}`" not in explained] == []
+
+
+def test_every_field_of_a_row_is_explained() -> None:
+    explained = (ROOT / "docs/export.md").read_text(encoding="utf-8").partition("## The schema")[2]
+    fields = [field.name for kind in (Trajectory, Span, Weights) for field in msgspec.structs.fields(kind)]
+    assert [name for name in fields if f"`{name}`" not in explained] == []
+    assert f"Version {SCHEMA_VERSION}." in explained
 
 
 def test_make_targets_that_the_pages_name_exist() -> None:

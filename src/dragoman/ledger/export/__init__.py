@@ -1,0 +1,1 @@
+"""The ledger's turns as rows for trainers, without a trainer or an array library."""
