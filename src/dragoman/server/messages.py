@@ -78,9 +78,9 @@ class MessagesEndpoint:
         try:
             await exchange.respond(200, answer.body, headers)
         except BaseException:  # whatever kept it from the client: it was not delivered
-            await answer.lost()
+            await answer.recording.released()
             raise
-        await answer.delivered()
+        await answer.recording.delivered()
 
     async def _stream(self, exchange: Exchange, answer: AnswerStream) -> None:
         exchange.on_error = answer.fail

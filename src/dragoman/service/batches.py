@@ -215,6 +215,8 @@ class BatchRunner:
         )
         await self._ready()
         answer = await self._service.create(request, caller, size=len(params))
+        # what a batch is answered is kept for who made it
+        await answer.recording.delivered()
         usage = msgspec.structs.replace(answer.message.usage, service_tier="batch")
         message = msgspec.structs.replace(answer.message, usage=usage)
         return msgspec.json.encode(SucceededResult(message))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -49,14 +49,13 @@ from dragoman.wire.openai import ChatRequest, ModelCard, ToolChoice
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer: its JSON, what it says, and the engine that gave it.
 
-    Whoever sends it calls `delivered` when all of it has gone out, else `lost`.
+    Whoever sends it calls `recording.delivered` when all of it has gone out, else `recording.released`.
     """
 
     body: bytes
     message: MessageOut
     engine: str
-    delivered: Callable[[], Awaitable[None]]
-    lost: Callable[[], Awaitable[None]]
+    recording: Recording
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,13 +133,7 @@ class MessagesService:
             self._remember(call, message.usage, calls)
             await turn.answered(message)
             await recording.answered(message)
-        return Answer(
-            body=body,
-            message=message,
-            engine=engine,
-            delivered=recording.delivered,
-            lost=recording.released,
-        )
+        return Answer(body=body, message=message, engine=engine, recording=recording)
 
     async def stream(self, request: MessagesRequest, caller: Caller, *, size: int = 0) -> AnswerStream:
         """The answer to a request as a stream; raises what the engine refuses before its first answer."""

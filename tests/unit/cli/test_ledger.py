@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from dragoman.cli.main import main
+from dragoman.ledger.export.rows import read_jsonl, read_parquet
 from dragoman.ledger.interface import at_hand
 from dragoman.ledger.store import SQLiteLedger
 from dragoman.ledger.values import Drift
@@ -24,9 +25,10 @@ def folder(tmp_path: Path) -> Path:
         store = SQLiteLedger(tmp_path)
         first = turn("t1", delivered=True, prompt_tokens=2)
         said = sample([1, 2, 3, 4, 5], [6], base="t1", carried=4, drift=DRIFT)
-        cut = turn("t2", state="cut", samples=(said,), began=2.0)
+        path = (*first.path, first.answer, message("c").digest)
+        cut = turn("t2", state="cut", samples=(said,), began=2.0, path=path, answer="")
         for each in (first, cut, turn("t\x1b[31m", session="other", scope="")):
-            await store.put(each, at_hand([message("a"), message("b")]))
+            await store.put(each, at_hand([message("a"), message("b"), message("c")]))
         await store.aclose()
 
     asyncio.run(write())
@@ -59,6 +61,21 @@ def test_turns(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert "\x1b[31m" not in capsys.readouterr().out
 
 
+def test_rows_for_a_trainer(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "rows.jsonl"
+    for name, read in (("rows.jsonl", read_jsonl), ("rows.parquet", read_parquet)):
+        out = tmp_path / name
+        assert main(["ledger", "export", str(folder), "--scope", "k", "--output", str(out)]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == f"1 rows of 1 sessions are in {out}"
+        (row,) = read(out)
+        assert row.token_ids == [1, 2, 3, 4, 5, 6]
+        # the second turn was cut
+        assert row.mask == [0, 0, 1, 1, 0, 0]
+    command = ["ledger", "export", str(folder), "s", "--scope", "k", "--output", str(out), "--json"]
+    assert main(command) == 0
+    assert msgspec.json.decode(capsys.readouterr().out) == {"sessions": 1, "rows": 1, "left_out": {}}
+
+
 def test_what_is_broken_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ledger", "verify", str(folder)]) == 0
     assert capsys.readouterr().out == "all of it can be read\n"
@@ -78,6 +95,8 @@ def test_what_is_broken_is_told(folder: Path, capsys: pytest.CaptureFixture[str]
         (["ls", "absent"], "there is no ledger in absent"),
         (["ls"], "no folder is named"),
         (["show", "HERE", "nobody"], "there is no session 'nobody'"),
+        (["export", "HERE", "--output", "rows.txt"], "--output must end in .jsonl or .parquet"),
+        (["export", "HERE", "nobody", "--output", "rows.jsonl"], "there is no session 'nobody'"),
     ],
 )
 def test_mistakes_are_a_line(

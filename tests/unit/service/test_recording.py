@@ -56,7 +56,7 @@ class Agent:
             content = read(await all_of(await self._service.stream(request, caller)))
         else:
             given = await self._service.create(request, caller)
-            await given.delivered()
+            await given.recording.delivered()
             content = msgspec.json.decode(given.body)["content"]
         self.messages.append({"role": "assistant", "content": content})
         return content
