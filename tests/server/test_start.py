@@ -74,11 +74,16 @@ def test_an_engine_that_is_down_is_waited_for(workers: str, tmp_path: Path) -> N
 BOTH_SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 
+# How a shell's script starts what it leaves in the background: Ctrl-C is ignored there.
+IN_THE_BACKGROUND = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+
+
 @BOTH_SIGNALS
-def test_a_signal_ends_a_start_that_waits(number: signal.Signals) -> None:
+@pytest.mark.parametrize("before", [[], IN_THE_BACKGROUND], ids=["alone", "in the background"])
+def test_a_signal_ends_a_start_that_waits(number: signal.Signals, before: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        command = [sys.executable, "-m", "dragoman", "serve", "--port", "0", "--engine", url]
+        command = [*before, sys.executable, "-m", "dragoman", "serve", "--port", "0", "--engine", url]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             asked, _ = silent.accept()
             process.send_signal(number)

@@ -155,6 +155,9 @@ def _ending_early() -> Iterator[None]:
         came.append(signal.Signals(number))
         signal.raise_signal(signal.SIGINT)
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # so a script's shell starts what it leaves in the background, and so SIGTERM would do nothing
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     kept = signal.signal(signal.SIGTERM, end)
     try:
         yield
