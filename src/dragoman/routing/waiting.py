@@ -55,6 +55,9 @@ class WaitingLine:
             async with asyncio.timeout(self._seconds):
                 return await waiter.place
         except TimeoutError as error:
+            if waiter.place.done() and not waiter.place.cancelled():
+                # both at once: the engine counts the call already
+                return waiter.place.result()
             self._metrics.turned_away()
             raise OverloadedError("no engine had room in time", retry_after=self._delay()) from error
         except asyncio.CancelledError:
