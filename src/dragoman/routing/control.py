@@ -62,8 +62,13 @@ class FleetControl(EngineControl):
             raise
 
     async def resume_generation(self) -> None:
-        """Lets all engines go on, then the calls that waited."""
-        await self._on_all("resume_generation", lambda control: control.resume_generation())
+        """Lets all engines go on, then the calls that waited; these also where only some engines could."""
+        try:
+            await self._on_all("resume_generation", lambda control: control.resume_generation())
+        except FleetControlError as error:
+            if error.done:
+                self._router.release()
+            raise
         self._router.release()
 
     async def sleep(self, level: int = 1) -> None:

@@ -187,6 +187,20 @@ async def test_calls_wait_while_generation_is_paused() -> None:
     assert len(one.calls) == 3
 
 
+@pytest.mark.parametrize("gone", [["two"], ["one", "two"]])
+async def test_an_engine_that_cannot_resume_holds_no_call_of_the_others(gone: list[str]) -> None:
+    engines = [
+        Controlled(name, failing="resume_generation" if name in gone else "") for name in ("one", "two")
+    ]
+    settings = Settings(routing=Routing(pause_seconds=0.2))
+    async with started(engines, settings) as client:
+        await client.control.pause_generation()
+        with pytest.raises(FleetControlError, match="failed on"):
+            await client.control.resume_generation()
+        answers = await asyncio.gather(client.chat_completion(ask()), return_exceptions=True)
+    assert isinstance(answers[0], OverloadedError) is (len(gone) == 2)
+
+
 async def test_no_pause_is_waited_for_for_ever() -> None:
     async with started([Controlled("one")], Settings(routing=Routing(pause_seconds=0.02))) as client:
         await client.control.pause_generation()
