@@ -72,9 +72,15 @@ class Fleet:
         return True
 
     async def remove(self, name: str, seconds: float | None) -> None:
-        """Drains an engine, then closes it; it is forgotten also where its closing fails."""
+        """Drains an engine, then closes it; it is forgotten also where its closing fails.
+
+        Of two who remove it at a time each returns when it is closed.
+        """
+        member = self.named(name)
         await self.drain(name, seconds)
-        await self.members.pop(name).engine.aclose()
+        if self.members.get(name) is member:
+            del self.members[name]
+        await member.engine.aclose()
 
     def named(self, name: str) -> Member:
         """The member of a name; `SettingsError` where there is none."""

@@ -208,3 +208,14 @@ async def test_our_own_calls_are_not_counted_twice() -> None:
         await client.look()
         assert client.engines["one"].load == 1
         await stream.aclose()
+
+
+async def test_two_may_remove_an_engine_at_a_time() -> None:
+    async with started([engine("one"), engine("two")]) as client:
+        member = client.engines["one"]
+        member.enter()
+        removing = [asyncio.create_task(client.remove("one")) for _ in range(2)]
+        await asyncio.sleep(0)
+        member.leave()
+        await asyncio.gather(*removing)
+        assert sorted(client.engines) == ["two"]
