@@ -101,7 +101,7 @@ def _tables(console: Console, reports: list[Report]) -> None:
 
 def _for_settings(arguments: argparse.Namespace) -> argparse.Namespace:
     """What `serve` would read its settings from; a URL is looked up in them, so it is no part of them."""
-    unsaid = dict.fromkeys(("engine", "dialect", "model", "host", "port", "workers"))
+    unsaid = dict.fromkeys(("engine", "dialect", "model", "host", "port", "workers", "ledger"))
     return argparse.Namespace(config=arguments.config, cache_dir=arguments.cache_dir, **unsaid)
 
 
