@@ -47,7 +47,7 @@ class Here:
         return found
 
     def agent(self, key: str, **more: Any) -> anthropic.Anthropic:
-        return anthropic.Anthropic(base_url=self.url, api_key=key, max_retries=0, **more)
+        return anthropic.Anthropic(base_url=self.url, api_key=key, **{"max_retries": 0, **more})
 
 
 @pytest.fixture
@@ -73,13 +73,14 @@ def here(folder: Path) -> Iterator[Here]:
 
 
 def play(agent: anthropic.Anthropic, turns: int, messages: list[Any] | None = None) -> list[Any]:
-    """An agent's loop: it sends its history again each time."""
+    """An agent's loop: it sends its history again each time. Its connections end with it."""
     messages = messages or []
-    for number in range(turns):
-        messages.append({"role": "user", "content": f"Step {number}."})
-        with agent.messages.stream(model="scripted", max_tokens=99, messages=messages) as stream:
-            message = stream.get_final_message()
-        messages.append({"role": "assistant", "content": message.content})
+    with agent:
+        for number in range(turns):
+            messages.append({"role": "user", "content": f"Step {number}."})
+            with agent.messages.stream(model="scripted", max_tokens=99, messages=messages) as stream:
+                message = stream.get_final_message()
+            messages.append({"role": "assistant", "content": message.content})
     return messages
 
 
@@ -158,10 +159,9 @@ def test_a_group_of_parallel_rollouts_is_as_many_samples(here: Here) -> None:
 )
 def test_a_budget_ends_the_agent(here: Here, budget: dict[str, Any], made: int, words: str) -> None:
     session = here.create(budget=budget)
-    agent = here.agent(session["key"]).with_options(max_retries=5)
-    messages = play(agent, made)
+    messages = play(here.agent(session["key"]), made)
     with pytest.raises(anthropic.PermissionDeniedError, match=f"has used its {words}") as caught:
-        play(agent, 1, messages)
+        play(here.agent(session["key"], max_retries=5), 1, messages)
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert len(here.engine.calls) == made
 
