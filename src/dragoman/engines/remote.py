@@ -39,7 +39,7 @@ from dragoman.engines.remote_stream import RemoteStream
 from dragoman.engines.stops import StopFilter
 from dragoman.engines.tls import tls_of
 from dragoman.engines.transport import Response, Transport, engine_root, read_whole, refusal
-from dragoman.engines.whole import WholeStream, as_chunk, fold
+from dragoman.engines.whole import WholeStream, as_chunk, folded
 from dragoman.errors import (
     DragomanError,
     EngineFaultError,
@@ -51,7 +51,7 @@ from dragoman.errors import (
 )
 from dragoman.settings import EngineEntry, Limits, Timeouts
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from dragoman.wire.openai import ChatCompletion, ChatRequest, ModelCard
 from dragoman.wire.tokens import RelayRequest, TokenRequest
 
 CHAT = "/v1/chat/completions"
@@ -150,7 +150,7 @@ class RemoteInferenceEngine(InferenceEngine):
         capabilities = await self.capabilities(request.model)
         dialect = await self.dialect()
         if dialect.needs_stream(request) or dialect.matches_stops_here(request, capabilities):
-            return await self._folded(request)
+            return await folded(await self.stream_chat_completion(request))
         return await self._fitting(request, lambda fitted: self._whole(fitted, dialect, capabilities))
 
     async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
@@ -284,18 +284,6 @@ class RemoteInferenceEngine(InferenceEngine):
         body = await read_whole(response, self._timeouts.between_bytes)
         batch = [as_chunk(self._completion(body, dialect))]
         return WholeStream(self.name, StopFilter(stops).feed(batch) if stops else batch)
-
-    async def _folded(self, request: ChatRequest) -> ChatCompletion:
-        stream = await self.stream_chat_completion(request)
-        chunks: list[ChatChunk] = []
-        try:
-            async for batch in stream:
-                chunks += batch
-        finally:
-            await stream.aclose()
-        completion = fold(chunks)
-        completion.engine = self.name
-        return completion
 
     async def _send(self, data: bytes) -> Response:
         """An accepted request's answer; a refusal is raised."""

@@ -110,6 +110,19 @@ def as_chunk(completion: ChatCompletion) -> ChatChunk:
     return ChatChunk(choices=[piece], usage=completion.usage, id=completion.id, model=completion.model)
 
 
+async def folded(stream: ChatStream) -> FoldedCompletion:
+    """A whole answer out of its stream, which is read to its end and closed."""
+    chunks: list[ChatChunk] = []
+    try:
+        async for batch in stream:
+            chunks += batch
+    finally:
+        await stream.aclose()
+    completion = fold(chunks)
+    completion.engine = stream.engine
+    return completion
+
+
 class WholeStream(ChatStream):
     """A whole answer in the place of a stream: one batch."""
 

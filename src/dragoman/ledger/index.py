@@ -1,4 +1,4 @@
-"""What is known of running sessions: which turn a request continues, and whether it is a retry."""
+"""What is known of running sessions: which turn a request continues, and what was used."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ class _Conversation:
     def __init__(self) -> None:
         self.answered: dict[bytes, str] = {}
         self.passed: dict[bytes, str] = {}
-        self.requests: dict[tuple[str, str], list[str]] = {}
         self.turns: dict[str, Turn] = {}
 
 
@@ -70,8 +69,6 @@ class Index:
     def add(self, turn: Turn) -> None:
         """A turn as it is now, in the place of what was known of it."""
         conversation = self._of(turn.scope, turn.session)
-        if turn.id not in conversation.turns:
-            conversation.requests.setdefault((turn.agent, turn.request), []).append(turn.id)
         light = msgspec.structs.replace(turn, samples=())
         conversation.turns[turn.id] = light
         nodes = nodes_of((*turn.path, turn.answer) if turn.answer else turn.path)
@@ -98,11 +95,6 @@ class Index:
             if found is not None and found in self._samples:
                 return Earlier(found, self._samples[found], is_edited=True)
         return None
-
-    def same(self, scope: str, session: str, agent: str, request: str) -> list[Turn]:
-        """The turns that asked for the same, oldest first."""
-        conversation = self._of(scope, session)
-        return [conversation.turns[each] for each in conversation.requests.get((agent, request), ())]
 
     def turns(self, scope: str, session: str) -> list[Turn]:
         """All turns of a session, without their samples, oldest first."""

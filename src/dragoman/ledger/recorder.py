@@ -100,7 +100,10 @@ class Ledger:
         is_named = key is not None and key.durable
         session = key.value if key is not None and is_named else caller.request_id
         if is_named and not self.index.knows(caller.scope, session):
-            self.index.open(caller.scope, session, await self.store.turns(caller.scope, session))
+            turns = await self.store.turns(caller.scope, session)
+            # another request of the session may have opened it meanwhile
+            if not self.index.knows(caller.scope, session):
+                self.index.open(caller.scope, session, turns)
         sampling = await self._admitted(caller, session)
         asked, request = asked_by(request), overridden(request, sampling)
         path = self.canonical.path(request)
@@ -119,20 +122,14 @@ class Ledger:
             asked=asked,
             began=self.now(),
         )
-        same = self.index.same(caller.scope, session, turn.agent, turn.request) if is_named else []
-        replayed = next((each for each in same if self._may_replay(each)), None)
         earlier = self.index.earlier(caller.scope, session, path) if is_named else None
         self._enter(turn)
-        record = Record(self, turn, request, earlier=earlier, replayed=replayed)
+        record = Record(self, turn, request, earlier)
         # not waited for: if the process ends, the turn is known to have begun
         opened = asyncio.create_task(self._open(turn, request))
         self._opening.add(opened)
         opened.add_done_callback(self._opening.discard)
         return record
-
-    def _may_replay(self, turn: Turn) -> bool:
-        """Whether an equal request gets this turn's answer: it is whole, and nobody got it."""
-        return turn.state == "done" and not turn.delivered and turn.id not in self._live
 
     async def keep(self, turn: Turn, request: MessagesRequest, answer: Message | None) -> None:
         """Writes a turn with those of its messages that were not written yet."""
@@ -197,25 +194,15 @@ class Ledger:
 class Record:
     """One turn that runs; `request` is sampled as its session says.
 
-    `earlier` is what its prompt may go on from, `replayed` whose answer it may get.
+    `earlier` is what its prompt may go on from.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        turn: Turn,
-        request: MessagesRequest,
-        *,
-        earlier: Earlier | None,
-        replayed: Turn | None,
-    ) -> None:
+    def __init__(self, ledger: Ledger, turn: Turn, request: MessagesRequest, earlier: Earlier | None) -> None:
         self.turn = turn
         self.request = request
         self.earlier = earlier
-        self.replayed = replayed
         self._ledger = ledger
         self._answer: Message | None = None
-        self._is_over = False
 
     async def commit(self, content: Sequence[ContentBlock], samples: Sequence[Sample], **said: Any) -> None:
         """Keeps the turn with its whole answer. said: stop_reason, prompt_tokens, completion_tokens, ..."""

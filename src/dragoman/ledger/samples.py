@@ -6,8 +6,6 @@ from array import array
 from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
-
 from dragoman.ledger.values import Drift, LogprobsKind, Sample, Segment
 
 
@@ -28,7 +26,8 @@ class OpenSample:
         self.drift: Drift | None = None
         self._ids = array("I")
         self._logprobs: list[float | None] = []
-        self._segments: list[Segment] = []
+        # engine, weights, and the first id that is theirs
+        self._segments: list[tuple[str, str, int]] = []
 
     def take(
         self, ids: Sequence[int], logprobs: Sequence[float | None] | None, engine: str, version: str
@@ -40,11 +39,9 @@ class OpenSample:
         if logprobs is not None:
             # ids without their log-probabilities leave the lengths apart, which is seen
             self._logprobs += logprobs
-        last = self._segments[-1] if self._segments else None
-        if last is not None and last.engine == engine and last.weight_version == version:
-            self._segments[-1] = msgspec.structs.replace(last, tokens=last.tokens + len(ids))
-        else:
-            self._segments.append(Segment(engine, version, len(ids)))
+        if self._segments and self._segments[-1][:2] == (engine, version):
+            return
+        self._segments.append((engine, version, len(self._ids) - len(ids)))
 
     def closed(self) -> Sample:
         """What was recorded so far."""
@@ -55,9 +52,17 @@ class OpenSample:
             sampled_ids=tuple(self._ids),
             logprobs=tuple(self._logprobs),
             logprobs_kind=self.kind,
-            segments=tuple(self._segments),
+            segments=self._closed_segments(),
             finish_reason=self.finish_reason,
             base=self.base,
             carried=self.carried,
             drift=self.drift,
+        )
+
+    def _closed_segments(self) -> tuple[Segment, ...]:
+        firsts = [first for _, _, first in self._segments]
+        ends = [*firsts[1:], len(self._ids)][: len(firsts)]
+        return tuple(
+            Segment(engine, version, end - first)
+            for (engine, version, first), end in zip(self._segments, ends, strict=True)
         )

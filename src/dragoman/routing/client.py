@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dragoman.engines.base import ChatStream, EngineHealth, InferenceEngine, RelayedAnswer, TokenStream
 from dragoman.engines.control import EngineControl
 from dragoman.engines.registry import build_engines
-from dragoman.engines.whole import WholeStream, as_chunk, fold
+from dragoman.engines.whole import WholeStream, as_chunk, folded
 from dragoman.errors import DragomanError, NotFoundError, OverloadedError
 from dragoman.observe.logs import log
 from dragoman.observe.metrics import Metrics
@@ -27,7 +27,7 @@ from dragoman.routing.token_continuation import ContinuedTokens
 from dragoman.settings import Settings
 from dragoman.translate.parsers import FORMATS
 from dragoman.wire.capabilities import EngineCapabilities
-from dragoman.wire.openai import ChatChunk, ChatCompletion, ChatRequest, ModelCard
+from dragoman.wire.openai import ChatCompletion, ChatRequest, ModelCard
 from dragoman.wire.tokens import RelayRequest, TokenRequest
 
 if TYPE_CHECKING:
@@ -261,16 +261,7 @@ class InferenceEngineClient(InferenceEngine):
 
     async def _folded(self, request: ChatRequest, begun: ChatCompletion) -> ChatCompletion:
         """The whole of an answer whose engine gave it up after `begun`."""
-        stream = self._continued(request, WholeStream(begun.engine, [as_chunk(begun)]))
-        chunks: list[ChatChunk] = []
-        try:
-            async for batch in stream:
-                chunks += batch
-        finally:
-            await stream.aclose()
-        completion = fold(chunks)
-        completion.engine = stream.engine
-        return completion
+        return await folded(self._continued(request, WholeStream(begun.engine, [as_chunk(begun)])))
 
     # ---- how it is, and who is in it ---------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ from dragoman.engines.registry import build_engine
 from dragoman.errors import InvalidRequestError, NotFoundError, SettingsError
 from dragoman.routing.client import InferenceEngineClient
 from dragoman.server.door import Endpoint
-from dragoman.server.exchange import Exchange, require_json
+from dragoman.server.exchange import Exchange
 from dragoman.server.guard import Guard
+from dragoman.server.json_bodies import json_body
 from dragoman.settings import EngineEntry, Seconds, Settings
 
 
@@ -139,14 +140,7 @@ class AdminEndpoint:
         return handle
 
     async def _body(self, exchange: Exchange, kind: type[Any]) -> Any:
-        settings = self._settings
-        data = await exchange.body(limit=settings.limits.body_bytes, seconds=settings.timeouts.body)
-        if data:
-            require_json(exchange)
-        try:
-            return msgspec.json.decode(data or b"{}", type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequestError(str(error).replace("`$.", "`")) from error
+        return await json_body(exchange, kind, self._settings)
 
     async def _finish(self, body: Session) -> None:
         await self._client.finish_session(f"{body.key}\0{body.session_id}")

@@ -17,8 +17,9 @@ from dragoman.ledger.rollouts import SCOPE
 from dragoman.ledger.sessions import RolloutKeys
 from dragoman.ledger.values import Budget, Sampling, Session
 from dragoman.server.door import Endpoint
-from dragoman.server.exchange import JSON, Exchange, require_json
+from dragoman.server.exchange import JSON, Exchange
 from dragoman.server.guard import Guard
+from dragoman.server.json_bodies import json_body
 from dragoman.server.paging import query_of
 from dragoman.settings import Settings
 
@@ -184,14 +185,7 @@ class LedgerEndpoint:
     # ---- bodies ------------------------------------------------------------------------------------------
 
     async def _body(self, exchange: Exchange, kind: type[Any]) -> Any:
-        settings = self._settings
-        data = await exchange.body(limit=settings.limits.body_bytes, seconds=settings.timeouts.body)
-        if data:
-            require_json(exchange)
-        try:
-            return msgspec.json.decode(data or b"{}", type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequestError(str(error).replace("`$.", "`")) from error
+        return await json_body(exchange, kind, self._settings)
 
     async def _respond(self, exchange: Exchange, value: object) -> None:
         await exchange.respond(200, msgspec.json.encode(value), [JSON])

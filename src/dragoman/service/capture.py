@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from dragoman.engines.base import ChatStream, TokenStream
-from dragoman.engines.whole import fold
+from dragoman.engines.whole import folded
 from dragoman.errors import NotSupportedError
 from dragoman.ledger.samples import OpenSample
 from dragoman.ledger.token_in import common, drift, extended, window
@@ -71,16 +71,7 @@ class Capture:
 
     async def chat_completion(self, request: ChatRequest) -> ChatCompletion:
         """The whole answer: what the stream says."""
-        stream = await self.stream_chat_completion(request)
-        chunks: list[ChatChunk] = []
-        try:
-            async for batch in stream:
-                chunks += batch
-        finally:
-            await stream.aclose()
-        completion = fold(chunks)
-        completion.engine = stream.engine
-        return completion
+        return await folded(await self.stream_chat_completion(request))
 
     async def stream_chat_completion(self, request: ChatRequest) -> ChatStream:
         """The answer as a stream; each read is recorded."""
