@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from dragoman.engines.ray import end_shared, join, load_ray
-from dragoman.errors import EngineUnavailableError
+from dragoman.engines.ray import end_shared, join, load_ray, shared_name
+from dragoman.errors import EngineUnavailableError, SettingsError
 from dragoman.observe.logs import configure
 from dragoman.routing.client import build_client
 from dragoman.server.app import DragomanApp, create_app
@@ -24,6 +24,8 @@ _FILE = Path("dragoman.toml")
 _UNBOUNDED = 100_000
 # How long Serve's proxy may take to listen once the replicas are there, in seconds.
 _LISTENING = 60.0
+# The actor of which there is one where Serve runs.
+_CONTROLLER = "SERVE_CONTROLLER_ACTOR"
 
 
 def __getattr__(name: str) -> Any:
@@ -34,7 +36,15 @@ def __getattr__(name: str) -> Any:
 
 
 def deployed(settings: Settings) -> Settings:
-    """The settings of every replica: all of them use the same actors, and the embedded engine runs in one."""
+    """The settings of every replica: all of them use the same actors, and the embedded engine runs in one.
+
+    `SettingsError` where an engine would be loaded by each replica anew.
+    """
+    for entry in settings.engines:
+        if entry.kind != "remote" and entry.ray is None:
+            raise SettingsError(
+                f"engines: {entry.name or entry.model} would be loaded by each replica; give it a table `ray`"
+            )
     entries = settings.engines or (EngineEntry(name="local", ray=RayActor(model=settings.model)),)
     return msgspec.structs.replace(settings, engines=tuple(map(_shared, entries)))
 
@@ -89,29 +99,53 @@ class Served:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._is_rays_maker = False
+        self._has_joined = self._has_begun = False
+        self._found: frozenset[str] = frozenset()
 
     def begin(self) -> None:
-        """Returns when replicas answer at the settings' host and port. Raises `DragomanError`s."""
+        """Returns when replicas answer at the settings' host and port. Raises `DragomanError`s.
+
+        `SettingsError` where Serve runs in the cluster already: it has a host and a port of its own, and
+        other applications.
+        """
         check_address(self._settings)
+        application = deployment(self._settings)
         ray, serve = load_ray(), load_ray("ray.serve")
-        self._is_rays_maker = not ray.is_initialized()
+        was_in_one = ray.is_initialized()
         join(self._settings.ray)
+        self._has_joined = not was_in_one
+        there = ray.util.list_named_actors(all_namespaces=True)
+        if any(actor["name"] == _CONTROLLER for actor in there):
+            raise SettingsError(
+                "Ray Serve runs in this cluster already, where its own settings say: deploy there with "
+                "`serve run dragoman.ray:app`, or serve in a cluster without it"
+            )
+        own = self._settings.ray.namespace
+        self._found = frozenset(actor["name"] for actor in there if actor["namespace"] == own)
+        self._has_begun = True
         options = {"host": self._settings.host, "port": self._settings.port}
         serve.start(proxy_location="HeadOnly", http_options=options)
-        serve.run(deployment(self._settings), name=NAME, route_prefix="/")
+        serve.run(application, name=NAME, route_prefix="/")
         await_listener(self._settings.host, self._settings.port)
 
     def end(self) -> None:
-        """Lets running answers end, and closes what was begun: the replicas, the shared engines, Ray."""
-        ray, serve = load_ray(), load_ray("ray.serve")
-        if not ray.is_initialized():
-            return
+        """Lets running answers end, and closes what was begun here: the replicas, shared engines, Serve, Ray.
+
+        Engines that others had begun stay, and so does Serve where others have applications in it by now.
+        """
+        ray = load_ray()
+        if ray.is_initialized() and self._has_begun:
+            self._end_serving()
+        if ray.is_initialized() and self._has_joined:
+            ray.shutdown()
+        self._has_joined = self._has_begun = False
+
+    def _end_serving(self) -> None:
+        serve = load_ray("ray.serve")
         with suppress(load_ray("ray.serve.exceptions").RayServeException):
             serve.delete(NAME)
         for entry in deployed(self._settings).engines:
-            if entry.ray is not None:
+            if entry.ray is not None and shared_name(entry.name) not in self._found:
                 end_shared(entry.name, self._settings.ray.namespace)
-        if self._is_rays_maker:
+        if not serve.status().applications:
             serve.shutdown()
-            ray.shutdown()

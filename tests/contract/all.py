@@ -26,6 +26,8 @@ from tests.contract.environments import CACHE, KERNELS, ROOT, python_of
 from tests.support.dialogues import CONTEXT, MODEL, PARROT
 
 START_SECONDS = 400
+# Of what pytest tells of failures, that many lines are shown, and its last ones.
+_FAILURE_LINES = 120
 SUITE = [
     f"tests/contract/test_{name}.py" for name in ("engines", "doors", "control", "outliving", "transformers")
 ]
@@ -221,7 +223,7 @@ def _run(name: str, engine: Engine, python: Path, address: str, outcome: Outcome
         "CONTRACT_IN_PROCESS": engine.in_process,
     }
     runner = str(python) if engine.in_process else sys.executable
-    command = [runner, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "timeout=600", *SUITE]
+    command = [runner, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "timeout=300", *SUITE]
     if engine.in_process:
         # other people's code warns of much that is none of ours
         command += ["-W", "default"]
@@ -235,7 +237,16 @@ def _run(name: str, engine: Engine, python: Path, address: str, outcome: Outcome
     counts = [found for line in said.splitlines() if " in " in line for found in _COUNT.findall(line)]
     outcome.counts = {what: int(number) for number, what in counts[-4:]}
     if done.returncode != 0:
+        # where this runs the log may be gone before anybody can read it
+        print(_failures(said), flush=True)
         outcome.trouble = f"pytest ended with {done.returncode}; see {log}"
+
+
+def _failures(said: str) -> str:
+    """What pytest tells of the tests that failed, else its last words."""
+    _, mark, told = said.partition(" FAILURES ")
+    lines = (mark + told if mark else said).splitlines()
+    return "\n".join(lines[:_FAILURE_LINES] + lines[_FAILURE_LINES:][-20:])
 
 
 def _show(outcomes: list[Outcome]) -> None:

@@ -71,8 +71,7 @@ async def test_streams_go_on_after_a_pause_and_a_new_version(
     await client.control.update_named_weights({"weight_version": "old"})
     readers = [Reader(client, request) for _ in range(STREAMS)]
     running = [asyncio.create_task(reader.read()) for reader in readers]
-    while not all(reader.chunks for reader in readers):  # noqa: ASYNC110 - the answers are on their way
-        await asyncio.sleep(0.002)
+    await until_all_have_begun(readers, running)
     await client.control.pause_generation(mode)
     await client.control.update_named_weights({"weight_version": f"after {mode}"})
     readers.append(Reader(client, request))
@@ -86,6 +85,16 @@ async def test_streams_go_on_after_a_pause_and_a_new_version(
     assert client.weight_version(engine.name) == f"after {mode}"
     assert await client.control.weight_version() == f"after {mode}"
     check_versions(readers, new=f"after {mode}", told=told)
+
+
+async def until_all_have_begun(readers: list[Reader], running: list[asyncio.Task[None]]) -> None:
+    """Waits for the beginning of every answer; one that fails before it is raised, not waited for."""
+    async with asyncio.timeout(120):
+        while not all(reader.chunks for reader in readers):
+            for task in running:
+                if task.done():
+                    task.result()
+            await asyncio.sleep(0.002)
 
 
 def check_versions(readers: list[Reader], *, new: str, told: bool) -> None:

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from dragoman.engines.base import EngineUnreachableError
 from dragoman.engines.control import ControlNotSupportedError
-from dragoman.engines.ray import RayInferenceEngine, streams
+from dragoman.engines.ray import RayInferenceEngine, end_shared, streams
 from dragoman.engines.ray.values import GRANT, MISSED, WINDOW
 from dragoman.errors import (
     EngineFaultError,
@@ -331,3 +331,22 @@ async def test_a_shared_actor_is_one_for_all_who_name_it() -> None:
     with ray_here() as ray:
         ray.kill(other._actor)
     await other.aclose()
+
+
+async def test_a_shared_actor_whose_engine_cannot_start_keeps_its_name_from_nobody() -> None:
+    with pytest.raises(SettingsError, match="is not set up"):
+        await made("mended", factory="refusing", shared=True).start()
+    mended = made("mended", shared=True)
+    await mended.start()
+
+    async def is_well() -> bool:
+        return (await mended.health()).status == "ok"
+
+    await until(is_well)
+    end_shared("mended", "dragoman")
+
+
+async def test_a_key_that_the_environment_has_is_known_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY_OF_THE_ENGINE", "secret words")
+    entry = EngineEntry(name="keyed", url="http://127.0.0.1:1", key_env="KEY_OF_THE_ENGINE", ray=RayActor())
+    assert RayInferenceEngine(entry).secret == "secret words"

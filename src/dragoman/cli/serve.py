@@ -108,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _serve_with_ray(settings: Settings, console: Console) -> int:
     """Serves with Ray Serve until a signal comes."""
+    if settings.workers > 1:
+        raise SettingsError("workers: with --ray there are replicas instead; see ray.min_replicas")
     # bound once, so that a port in use is told in our words, and a free one is found
     with bind(settings) as sock:
         check_engines(settings, sock)

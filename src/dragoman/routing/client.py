@@ -304,10 +304,19 @@ class InferenceEngineClient(InferenceEngine):
         return dict(self._fleet.members)
 
     async def add(self, engine: InferenceEngine) -> None:
-        """One more engine, started here; it takes its share of the sessions as soon as it is well."""
+        """One more engine, started here; it takes its share of the sessions as soon as it is well.
+
+        One that cannot start, or whose name was taken meanwhile, is closed.
+        """
         self._fleet.check_new(engine.name)
-        await engine.start()
-        await self._fleet.add(engine).look()
+        try:
+            await engine.start()
+            member = self._fleet.add(engine)
+        except BaseException:
+            # who stops waiting leaves a half-loaded engine to nobody
+            await engine.aclose()
+            raise
+        await member.look()
 
     async def drain(self, name: str, seconds: float | None = None) -> bool:
         """Gives an engine no new calls and waits for those in flight; whether all ended in time."""

@@ -72,7 +72,9 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.kind == "remote" and (self.model or self.arguments):
             raise ValueError("`model` and `arguments` are of an engine in this process: say its `kind`")
         if self.kind != "remote" and (self.url or not self.model):
-            raise ValueError("an engine in this process has a `model` and no `url`")
+            raise ValueError("an engine in this process has a `model` (not `ray.model`) and no `url`")
+        if self.kind != "remote":
+            _refuse_of_a_server(self)
         if self.ray is None:
             if not (self.url or self.model):
                 raise ValueError("engines: url is missing; only an engine in a Ray actor needs none")
@@ -81,6 +83,16 @@ class EngineEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("engines: an engine in a Ray actor needs a name")
         if sum(map(bool, (self.url, self.model, self.ray.model, self.ray.factory))) > 1:
             raise ValueError("engines: only one of url, model, ray.model and ray.factory can say what it is")
+
+
+# What says how a server is reached.
+_OF_A_SERVER = ("key", "key_env", "ca_file", "client_cert", "client_key")
+
+
+def _refuse_of_a_server(entry: EngineEntry) -> None:
+    for name in _OF_A_SERVER:
+        if getattr(entry, name):
+            raise ValueError(f"`{name}` is of a server: an engine in this process has none")
 
 
 class Ray(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -106,6 +106,19 @@ def test_half_an_engine_is_refused(table: dict[str, Any]) -> None:
         msgspec.convert(table, EngineEntry)
 
 
+@pytest.mark.parametrize("name", ["key", "key_env", "ca_file", "client_cert", "client_key"])
+def test_what_is_of_a_server_is_refused(name: str) -> None:
+    table = {"kind": "vllm", "model": "/m", name: "x"}
+    with pytest.raises(msgspec.ValidationError, match=f"`{name}` is of a server"):
+        msgspec.convert(table, EngineEntry)
+
+
+def test_the_model_of_an_actor_is_not_its_own() -> None:
+    table = {"kind": "vllm", "name": "a", "ray": {"model": "/m"}}
+    with pytest.raises(msgspec.ValidationError, match=r"not `ray\.model`"):
+        msgspec.convert(table, EngineEntry)
+
+
 def test_it_loads_in_one_worker_only() -> None:
     entry = EngineEntry(kind="vllm", model="/m")
     with pytest.raises(ValueError, match="workers"):
@@ -166,6 +179,34 @@ async def test_it_starts_answers_and_ends() -> None:
     await engine.aclose()
     assert loaded.is_shut_down.is_set()
     assert (await engine.health()).status == "loading"
+
+
+async def test_it_is_loaded_once_however_often_it_is_started() -> None:
+    made: list[Loaded] = []
+
+    def load() -> Loaded:
+        made.append(Loaded())
+        return made[-1]
+
+    engine = loading(vllm.VLLMInferenceEngine("/models/parrot"), load)
+    await asyncio.gather(engine.start(), engine.start())
+    await engine.start()
+    await engine.aclose()
+    assert [loaded.is_shut_down.is_set() for loaded in made] == [True]
+
+
+async def test_a_model_whose_application_cannot_be_made_is_ended() -> None:
+    class Broken(Loaded):
+        async def application(self) -> App:
+            raise RuntimeError("no application")
+
+    loaded = Broken()
+    engine = loading(vllm.VLLMInferenceEngine("/models/parrot"), lambda: loaded)
+    with pytest.raises(RuntimeError, match="no application"):
+        await engine.start()
+    assert loaded.is_shut_down.is_set()
+    assert (await engine.health()).status == "loading"
+    await engine.aclose()
 
 
 async def test_what_loads_too_long_ends_when_it_is_there() -> None:

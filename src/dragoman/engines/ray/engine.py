@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -51,7 +52,8 @@ class RayInferenceEngine(InferenceEngine):
     def __init__(self, entry: EngineEntry, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
         self.name = entry.name
-        self.secret = entry.key
+        # what its actor reads there may come back in an error that is logged here
+        self.secret = entry.key or os.environ.get(entry.key_env, "")
         self.named_models = entry.models
         self.max_requests, self.weight = entry.max_requests, entry.weight
         self._place: RayActor = entry.ray or RayActor()
@@ -68,13 +70,21 @@ class RayInferenceEngine(InferenceEngine):
     async def start(self) -> None:
         """Joins or begins a cluster, and waits for the actor's engine, `timeouts.load` at most.
 
-        What the engine's own start raises is raised here; an actor that has no place yet is loading.
+        What the engine's own start raises is raised here; an actor that has no place yet is loading. A shared
+        one whose engine cannot start ends: it would keep its name from whoever mends the entry.
         """
         await asyncio.to_thread(join, self._settings.ray)
         self._is_closed = False
         self._actor = self._made()
-        with suppress(EngineUnreachableError, EngineTimeoutError):
-            self._saw(await self._waited(self._actor.start.remote(), self._timeouts.load))
+        try:
+            standing = await self._waited(self._actor.start.remote(), self._timeouts.load)
+        except (EngineUnreachableError, EngineTimeoutError):
+            return
+        except DragomanError:
+            if self._place.shared:
+                await asyncio.to_thread(end_shared, self.name, self._settings.ray.namespace)
+            raise
+        self._saw(standing)
 
     def _made(self) -> Any:
         place = self._place

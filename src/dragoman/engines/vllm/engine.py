@@ -63,13 +63,30 @@ class VLLMInferenceEngine(RemoteInferenceEngine):
         self._model = model
         self._arguments = {**(arguments or {}), "api_key": [key]}
         self._loaded: LoadedVLLM | None = None
+        self._starting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Loads the model; other tasks go on meanwhile."""
+        """Loads the model, once; other tasks go on meanwhile."""
+        async with self._starting:
+            if self._loaded is None:
+                await self._begin(await self._within_time())
+        await super().start()
+
+    async def _begin(self, loaded: LoadedVLLM) -> None:
+        try:
+            self._app.app = await loaded.application()
+        except BaseException:
+            # also one that nobody waits for any more: its processes would go on without an owner
+            await asyncio.to_thread(loaded.shutdown)
+            raise
+        self._loaded = loaded
+        self._control = VLLMControl(self.name, self._app.ask_long)
+
+    async def _within_time(self) -> LoadedVLLM:
         loading = asyncio.create_task(asyncio.to_thread(self._load))
         try:
             async with asyncio.timeout(self._timeouts.load):
-                self._loaded = await asyncio.shield(loading)
+                return await asyncio.shield(loading)
         except TimeoutError as error:
             loading.add_done_callback(_drop)
             message = f"loading {self._model} took longer than timeouts.load ({self._timeouts.load:g} s)"
@@ -77,9 +94,6 @@ class VLLMInferenceEngine(RemoteInferenceEngine):
         except asyncio.CancelledError:
             loading.add_done_callback(_drop)
             raise
-        self._app.app = await self._loaded.application()
-        self._control = VLLMControl(self.name, self._app.ask_long)
-        await super().start()
 
     async def health(self) -> EngineHealth:
         """Whether the model is loaded and its processes live; never raises."""
