@@ -30,10 +30,12 @@ from dragoman.errors import (
 )
 from dragoman.settings import Limits, Timeouts
 
-# uvicorn and llama.cpp close an idle connection after five seconds: ours is closed before.
-KEEP_ALIVE_SECONDS = 4.0
-# Seconds within which the end of a kept connection means that it had been closed before it was used.
-STRAIGHT_AWAY = 0.1
+# uvicorn and llama.cpp close an idle connection after five seconds: ours is closed before, even where this
+# process read the end of the last answer seconds after it was written.
+KEEP_ALIVE_SECONDS = 2.0
+# Seconds within which the end of a kept connection means that it had been closed before it was used. A
+# process that reads fifty other answers sees it some tenths late.
+STRAIGHT_AWAY = 0.5
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 _SCHEME = re.compile(r"^\w*://")
 _QUERY = re.compile(r"[?#]")

@@ -104,6 +104,15 @@ async def test_a_connection_that_died_unused_is_replaced() -> None:
         assert [seen.connection for seen in fake.chats] == [1, 1, 2]
 
 
+async def test_the_end_of_a_dead_connection_may_be_seen_late() -> None:
+    """By a process that has fifty other answers to read."""
+    async with FakeOpenAI() as fake, remote(fake) as engine:
+        fake.chat(hello(), Answer(silent=True, pieces=[Pause(0.3), Cut()]), hello())
+        await read(await engine.stream_chat_completion(ask()))
+        assert text_of(await read(await engine.stream_chat_completion(ask()))) == "Hi"
+        assert [seen.connection for seen in fake.chats] == [1, 1, 2]
+
+
 async def _warm(fake: FakeOpenAI, engine: RemoteInferenceEngine, connections: int) -> None:
     """Leaves some idle connections in the pool."""
     fake.chat(*[events(Pause(0.1), chunk({"content": "a"}), chunk({}, "stop"), DONE)] * connections)
@@ -116,7 +125,7 @@ async def _warm(fake: FakeOpenAI, engine: RemoteInferenceEngine, connections: in
 async def test_a_request_that_the_server_worked_on_is_not_sent_again() -> None:
     async with FakeOpenAI() as fake, remote(fake) as engine:
         await _warm(fake, engine, 6)
-        fake.chat(*[Answer(silent=True, pieces=[Pause(0.2), Cut()])] * 9)
+        fake.chat(*[Answer(silent=True, pieces=[Pause(0.8), Cut()])] * 9)
         with pytest.raises(EngineFaultError):
             await engine.stream_chat_completion(ask())
         assert len(fake.chats) == 1
