@@ -111,9 +111,8 @@ class Served:
         check_address(self._settings)
         application = deployment(self._settings)
         ray, serve = load_ray(), load_ray("ray.serve")
-        was_in_one = ray.is_initialized()
+        self._has_joined = not ray.is_initialized()
         join(self._settings.ray)
-        self._has_joined = not was_in_one
         there = ray.util.list_named_actors(all_namespaces=True)
         if any(actor["name"] == _CONTROLLER for actor in there):
             raise SettingsError(

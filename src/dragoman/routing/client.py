@@ -312,8 +312,7 @@ class InferenceEngineClient(InferenceEngine):
         try:
             await engine.start()
             member = self._fleet.add(engine)
-        except BaseException:
-            # who stops waiting leaves a half-loaded engine to nobody
+        except BaseException:  # cancelled, too: who stops waiting leaves a half-loaded engine to nobody
             await engine.aclose()
             raise
         await member.look()

@@ -174,6 +174,7 @@ def test_a_port_in_use(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
         (("--port", "0", "--model", "none.gguf"), "no model file at none.gguf"),
         (("--port", "0", "--model", "no-such-model"), "no-such-model"),
         (("--port", "0", "--model", "none.gguf", "--workers", "2"), "no model file at none.gguf"),
+        (("--ray", "--port", "0", "--workers", "2"), "with --ray there are replicas instead"),
     ],
 )
 def test_what_cannot_be_served(

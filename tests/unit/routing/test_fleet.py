@@ -133,6 +133,28 @@ async def test_an_engine_joins_while_calls_run() -> None:
         assert {(await client.chat_completion(ask(key=str(n)))).engine for n in range(20)} == {"one", "two"}
 
 
+class Unstartable(ScriptedInferenceEngine):
+    """Fails as it starts, and knows whether it was closed."""
+
+    is_closed = False
+
+    async def start(self) -> None:
+        raise EngineFaultError("no memory")
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+        await super().aclose()
+
+
+async def test_an_engine_that_cannot_start_is_closed_and_joins_nobody() -> None:
+    async with started([engine("one")]) as client:
+        broken = Unstartable(lambda _request: answer("a"), name="two", models=["m"])
+        with pytest.raises(EngineFaultError, match="no memory"):
+            await client.add(broken)
+        assert broken.is_closed
+        assert list(client.engines) == ["one"]
+
+
 async def test_a_draining_engine_ends_what_it_began_and_gets_nothing_new() -> None:
     slow = Script(steps=[text_chunk("a"), Hang()])
     one, two = engine("one", scripts=lambda _request: slow), engine("two")

@@ -75,8 +75,7 @@ class VLLMInferenceEngine(RemoteInferenceEngine):
     async def _begin(self, loaded: LoadedVLLM) -> None:
         try:
             self._app.app = await loaded.application()
-        except BaseException:
-            # also one that nobody waits for any more: its processes would go on without an owner
+        except BaseException:  # cancelled, too: its processes would go on without an owner
             await asyncio.to_thread(loaded.shutdown)
             raise
         self._loaded = loaded
